@@ -1,0 +1,41 @@
+-- name: schedule
+insert into kit.jobs (id, kind, subject, due_at)
+select * from unnest(%(id)s::uuid[], %(kind)s::text[], %(subject)s::text[], %(due_at)s::timestamptz[])
+order by 2, 3
+on conflict (kind, subject) do update
+  set due_at = excluded.due_at, tries = 0, quarantined_at = null, last_error = null, leased_until = null, lease = null;
+
+-- name: claim
+update kit.jobs set lease = %(lease)s, leased_until = %(leased_until)s, tries = tries + 1
+where id in (
+  select id from kit.jobs
+  where quarantined_at is null and due_at <= %(world_now)s
+    and (leased_until is null or leased_until < %(wall_now)s)
+  order by due_at, id limit %(most)s for update skip locked
+)
+returning id, kind, subject, due_at, tries, lease;
+
+-- name: finish
+delete from kit.jobs where id = any(%(ids)s::uuid[]) and lease = any(%(leases)s::uuid[]);
+
+-- name: put_off
+update kit.jobs j
+set due_at = u.due_at, tries = u.tries, last_error = u.last_error, leased_until = null, lease = null,
+    quarantined_at = u.quarantined_at
+from unnest(%(ids)s::uuid[], %(due_at)s::timestamptz[], %(tries)s::int[], %(last_error)s::text[],
+            %(quarantined_at)s::timestamptz[], %(leases)s::uuid[])
+     as u(id, due_at, tries, last_error, quarantined_at, lease)
+where j.id = u.id and j.lease = u.lease;
+
+-- name: next_due
+select min(due_at) from kit.jobs where quarantined_at is null;
+
+-- name: count_due
+select count(*) from kit.jobs where quarantined_at is null and due_at <= %(world_now)s;
+
+-- name: subjects_like
+select subject from kit.jobs where kind = %(kind)s and subject like any(%(patterns)s::text[]);
+
+-- name: quarantined
+select id, kind, subject, due_at, tries, last_error, quarantined_at from kit.jobs
+where quarantined_at is not null order by quarantined_at, id;

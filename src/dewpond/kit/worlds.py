@@ -1,0 +1,145 @@
+"""The world: one running Dewpond, with its kind written once and its clock.
+
+live      real clock, real people; sandbox doors are shut
+sandbox   a clock that can be frozen and moved, and doors that tests need
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from dewpond.kit import clock
+from dewpond.kit.clock import Now
+from dewpond.kit.db import Tx, queries
+from dewpond.kit.failures import Failure, Kind
+from dewpond.kit.ids import new_id
+
+sql = queries(__file__)
+
+
+class WorldKind(StrEnum):
+    """What a world is for; written once, held by a trigger."""
+
+    LIVE = "live"
+    SANDBOX = "sandbox"
+
+
+class NoWorld(Failure):
+    """This database holds no world yet; `dewpond run` makes one."""
+
+    code, kind = "no_world", Kind.NOT_FOUND
+
+
+class OnlyInSandbox(Failure):
+    """That door is open in sandbox worlds only."""
+
+    code, kind = "only_in_sandbox", Kind.FORBIDDEN
+
+
+class ClockCannotGoBack(Failure):
+    """World time only moves forward."""
+
+    code, kind = "clock_cannot_go_back", Kind.INVALID
+
+
+class NotDurable(Failure):
+    """A live world needs a server with fsync and synchronous_commit on."""
+
+    code, kind = "not_durable", Kind.UNAVAILABLE
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """The world's row."""
+
+    id: UUID
+    kind: WorldKind
+    created_at: datetime
+    #: The origin of the wire and of code links, as the running server last said it.
+    public_url: str
+    clock_offset: timedelta
+    frozen_at: datetime | None
+
+    def time(self, wall: datetime) -> Now:
+        """Both clocks, for a reading of the wall clock."""
+        return Now(world=clock.world_time(wall, offset=self.clock_offset, frozen_at=self.frozen_at), wall=wall)
+
+    @property
+    def is_sandbox(self) -> bool:
+        return self.kind is WorldKind.SANDBOX
+
+
+async def create_world(tx: Tx, kind: WorldKind, *, public_url: str, wall_now: datetime) -> World:
+    """Make the world if there is none; otherwise the one that is there, its kind unchanged."""
+    await tx.run(sql.create_world, id=new_id(), kind=kind, created_at=wall_now, public_url=public_url)
+    return await get_world(tx)
+
+
+async def get_world(tx: Tx) -> World:
+    """The world of this database, or `NoWorld`."""
+    world = await tx.row(World, sql.find_world)
+    if world is None:
+        raise NoWorld
+    return world
+
+
+async def read_clocks(tx: Tx) -> Now:
+    """Both clocks, once; the reading is passed on to every verb of this request or job."""
+    return (await get_world(tx)).time(clock.wall_now())
+
+
+async def require_sandbox(tx: Tx) -> World:
+    """The world, if sandbox doors are open in it; else `OnlyInSandbox`."""
+    world = await get_world(tx)
+    if not world.is_sandbox:
+        raise OnlyInSandbox
+    return world
+
+
+async def require_durable(tx: Tx, world: World) -> None:
+    """Refuse to serve a live world on a server that may lose acknowledged commits."""
+    if not world.is_sandbox and not await tx.value(sql.server_durability):
+        raise NotDurable
+
+
+async def set_public_url(tx: Tx, public_url: str) -> None:
+    """Tell the world where it can be reached now."""
+    await tx.run(sql.set_public_url, public_url=public_url)
+
+
+async def freeze_clock(tx: Tx, *, wall_now: datetime) -> World:
+    """Stop world time where it is; again is no change."""
+    await require_sandbox(tx)
+    world = await _lock(tx)
+    await tx.run(sql.set_clock, clock_offset=world.clock_offset, frozen_at=world.time(wall_now).world)
+    return await get_world(tx)
+
+
+async def thaw_clock(tx: Tx, *, wall_now: datetime) -> World:
+    """Let world time run again from where it stood."""
+    await require_sandbox(tx)
+    world = await _lock(tx)
+    if world.frozen_at is not None:
+        await tx.run(sql.set_clock, clock_offset=world.frozen_at - wall_now, frozen_at=None)
+    return await get_world(tx)
+
+
+async def move_clock(tx: Tx, to: datetime, *, wall_now: datetime) -> World:
+    """Set world time to `to`; a frozen clock stays frozen there. Going back is refused."""
+    await require_sandbox(tx)
+    world = await _lock(tx)
+    if to < world.time(wall_now).world:
+        raise ClockCannotGoBack(to=to.isoformat())
+    if world.frozen_at is not None:
+        await tx.run(sql.set_clock, clock_offset=world.clock_offset, frozen_at=to)
+    else:
+        await tx.run(sql.set_clock, clock_offset=to - wall_now, frozen_at=None)
+    return await get_world(tx)
+
+
+async def _lock(tx: Tx) -> World:
+    world = await tx.row(World, sql.lock_world)
+    if world is None:
+        raise NoWorld
+    return world

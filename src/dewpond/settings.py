@@ -1,0 +1,86 @@
+"""Settings: read once from the environment, at the door; rooms are given what they need."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+import platformdirs
+
+#: Where a world answers when nothing else is said.
+DEFAULT_PORT = 8601
+
+
+class SettingInvalid(ValueError):
+    """A setting has a value that cannot be used; the message names the variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator may set. Each field is the environment variable `DEWPOND_<NAME>`."""
+
+    #: The world's own folder: embedded cluster, master key, logs.
+    home: Path
+    #: DSN of the role `dewpond_app`; empty means the embedded PostgreSQL.
+    database_url: str = ""
+    #: DSN of the role `dewpond_owner`, for migrations; needed with `database_url`.
+    owner_database_url: str = ""
+    #: A second DSN for `listen` and advisory locks, where `database_url` leads through a pooler.
+    session_database_url: str = ""
+    #: The origin that code links carry; empty means `http://localhost:<port>`.
+    public_url: str = ""
+    #: The master key's file; empty means `<home>/master.key`.
+    master_key_file: str = ""
+    #: Networks that a live world's callbacks may reach although they are not public, comma-separated CIDR.
+    callback_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    #: Answer repeated prepays with other parameters as documented (403) rather than as seen in the field (400).
+    strict_docs: bool = False
+    #: Let `code_url` begin with `weixin://` as the real service's does; phones then need Dewpond's own scanner.
+    weixin_code_url: bool = False
+
+    @property
+    def key_file(self) -> Path:
+        return Path(self.master_key_file) if self.master_key_file else self.home / "master.key"
+
+
+def default_home() -> Path:
+    """Where a world lives by default: the system's state folder for root, the user's data folder otherwise.
+
+    Root's own home is closed to the unprivileged user that the database server runs as.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/dewpond/world")
+    return Path(platformdirs.user_data_dir("dewpond", appauthor=False))
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; an unusable value ends with `SettingInvalid`, which names its variable."""
+
+    def flag(name: str) -> bool:
+        value = environ.get(name, "").strip().lower()
+        if value not in {"", "0", "1", "false", "true", "no", "yes"}:
+            raise SettingInvalid(f"{name} is {value!r}; use 1 or 0")
+        return value in {"1", "true", "yes"}
+
+    try:
+        networks = tuple(
+            ip_network(part.strip()) for part in environ.get("DEWPOND_CALLBACK_NETWORKS", "").split(",") if part.strip()
+        )
+    except ValueError as bad:
+        raise SettingInvalid(f"DEWPOND_CALLBACK_NETWORKS: {bad}") from bad
+    home = environ.get("DEWPOND_HOME", "")
+    settings = Settings(
+        home=Path(home).expanduser().absolute() if home else default_home(),
+        database_url=environ.get("DEWPOND_DATABASE_URL", ""),
+        owner_database_url=environ.get("DEWPOND_OWNER_DATABASE_URL", ""),
+        session_database_url=environ.get("DEWPOND_SESSION_DATABASE_URL", ""),
+        public_url=environ.get("DEWPOND_PUBLIC_URL", "").rstrip("/"),
+        master_key_file=environ.get("DEWPOND_MASTER_KEY_FILE", ""),
+        callback_networks=networks,
+        strict_docs=flag("DEWPOND_STRICT_DOCS"),
+        weixin_code_url=flag("DEWPOND_WEIXIN_CODE_URL"),
+    )
+    if settings.database_url and not settings.owner_database_url:
+        raise SettingInvalid("DEWPOND_DATABASE_URL needs DEWPOND_OWNER_DATABASE_URL beside it, for migrations")
+    return settings
