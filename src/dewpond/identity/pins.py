@@ -1,0 +1,132 @@
+"""The payment PIN: six digits, kept as a keyed verification value.
+
+As card systems do: HMAC-SHA256 under a key that is not in the database, with a salt per person. Six digits cannot be
+protected by a slow hash (a million tries are a million tries); they are protected by the key and by counting. A try is
+spent before it is compared, five tries lock, and the count is in the database, so no number of processes helps.
+"""
+
+import hashlib
+import hmac
+import secrets as random
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Self
+from uuid import UUID
+
+import msgspec
+
+from dewpond.identity.people import PersonId
+from dewpond.kit.db import Tx, columns, queries
+from dewpond.kit.failures import Failure, Kind
+from dewpond.kit.secrets import MasterKeys
+
+sql = queries(__file__)
+
+TRIES: Final = 5
+LOCK_OUT: Final = timedelta(hours=24)
+
+
+class PinInvalid(Failure):
+    """A PIN is six digits."""
+
+    code, kind = "pin_invalid", Kind.INVALID
+
+
+class PinNotSet(Failure):
+    """This person has no payment PIN yet."""
+
+    code, kind = "pin_not_set", Kind.FORBIDDEN
+
+
+class PinWrong(Failure):
+    """That is not the PIN."""
+
+    code, kind = "pin_wrong", Kind.FORBIDDEN
+
+
+class PinLocked(Failure):
+    """Too many wrong PINs; payment is locked for a while, or until the PIN is set again."""
+
+    code, kind = "pin_locked", Kind.FORBIDDEN
+
+
+class _Pin(msgspec.Struct, kw_only=True):
+    """A row under lock; tries are counted on it until they are written back."""
+
+    person_id: PersonId
+    key_id: str
+    salt: bytes
+    value: bytes
+    tries: int
+    locked_until: datetime | None
+
+
+async def set_pin(tx: Tx, person_id: PersonId, pin: str, *, secrets: MasterKeys, wall_now: datetime) -> None:
+    """Set or replace a person's PIN and forget earlier wrong tries. Refuses anything but six digits."""
+    if len(pin) != 6 or not pin.isascii() or not pin.isdigit():
+        raise PinInvalid
+    salt = random.token_bytes(16)
+    key_id = secrets.current_id
+    await tx.run(
+        sql.set_pin,
+        person_id=person_id,
+        key_id=key_id,
+        salt=salt,
+        value=_value(pin, salt, secrets.derive("pin", key_id)),
+        set_at=wall_now,
+    )
+
+
+class PinTries:
+    """The PINs of the people of one batch, under lock; every try counts whatever becomes of the payment.
+
+    tries = await PinTries.lock(tx, payer_ids, secrets=secrets)
+    refusal = tries.spend(payer_id, pin, wall_now)       # None if it was the right one
+    await tries.save(tx)
+    """
+
+    def __init__(self, pins: Iterable[_Pin], secrets: MasterKeys) -> None:
+        self._pins = {pin.person_id: pin for pin in pins}
+        self._secrets = secrets
+        self._spent: set[UUID] = set()
+
+    @classmethod
+    async def lock(cls, tx: Tx, person_ids: Sequence[PersonId], *, secrets: MasterKeys) -> Self:
+        """Lock these people's PIN rows, in the house's order."""
+        return cls(await tx.rows(_Pin, sql.lock_pins, person_ids=list(set(person_ids))), secrets)
+
+    def spend(self, person_id: PersonId, pin: str, wall_now: datetime) -> Failure | None:
+        """Spend one try and compare; the refusal if there is one. The right PIN clears earlier wrong ones."""
+        held = self._pins.get(person_id)
+        if held is None:
+            return PinNotSet()
+        if held.locked_until is not None:
+            if wall_now < held.locked_until:
+                return PinLocked(until=held.locked_until.isoformat(timespec="seconds"))
+            held.tries, held.locked_until = 0, None
+        self._spent.add(person_id)
+        held.tries += 1
+        if held.tries > TRIES:  # the count was full and never locked: cannot be, and must not be a way in
+            raise ValueError("a PIN with five tries spent is not locked")
+        expected = _value(pin, held.salt, self._secrets.derive("pin", held.key_id))
+        if hmac.compare_digest(expected, held.value):
+            held.tries = 0
+            return None
+        if held.tries == TRIES:
+            held.locked_until = wall_now + LOCK_OUT
+            return PinLocked(until=held.locked_until.isoformat(timespec="seconds"))
+        return PinWrong(tries_left=TRIES - held.tries)
+
+    async def save(self, tx: Tx) -> None:
+        """Write the counts down; called once, before the batch commits."""
+        if not self._spent:
+            return
+        rows = [
+            (pin.person_id, pin.tries, pin.locked_until) for pin in self._pins.values() if pin.person_id in self._spent
+        ]
+        person_ids, tries, locked = columns(rows, 3)
+        await tx.run(sql.record_tries, person_ids=person_ids, tries=tries, locked_until=locked)
+
+
+def _value(pin: str, salt: bytes, key: bytes) -> bytes:
+    return hmac.new(key, salt + pin.encode(), hashlib.sha256).digest()

@@ -1,0 +1,56 @@
+"""Subjects: a person as one app knows them. The value is random and pairwise, so two shops cannot compare notes."""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from dewpond.identity.people import PersonId
+from dewpond.kit.db import Tx, columns, queries
+
+sql = queries(__file__)
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """One person in one app."""
+
+    app_id: UUID
+    person_id: PersonId
+    open_id: str
+
+
+async def open_ids(tx: Tx, pairs: Sequence[tuple[UUID, UUID]], *, wall_now: datetime) -> dict[tuple[UUID, UUID], str]:
+    """The open ids of (app, person) pairs, made where they are missing."""
+    wanted = sorted(set(pairs))
+    found = await _find(tx, wanted)
+    missing = [pair for pair in wanted if pair not in found]
+    if missing:
+        apps, people = columns(missing, 2)
+        await tx.run(
+            sql.create_open_ids,
+            app_ids=apps,
+            person_ids=people,
+            open_ids=[_new_open_id() for _ in missing],
+            created_at=wall_now,
+        )
+        found |= await _find(tx, missing)  # another process may have been first
+    return found
+
+
+async def person_by_open_id(tx: Tx, app_id: UUID, open_id: str) -> PersonId | None:
+    """Who an app means by an open id; None if it is not one of this app's."""
+    person_id: PersonId | None = await tx.value(sql.person_by_open_id, app_id=app_id, open_id=open_id)
+    return person_id
+
+
+async def _find(tx: Tx, pairs: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], str]:
+    apps, people = columns(pairs, 2)
+    rows = await tx.rows(Subject, sql.find_open_ids, app_ids=apps, person_ids=people)
+    return {(row.app_id, row.person_id): row.open_id for row in rows}
+
+
+def _new_open_id() -> str:
+    return "o" + base64.urlsafe_b64encode(secrets.token_bytes(21)).decode()[:27]
