@@ -1,0 +1,146 @@
+"""Merchants and their apps: whom we serve, and under which names their software speaks."""
+
+import secrets as random
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+from uuid import UUID
+
+import msgspec
+
+from dewpond.kit.db import Tx, queries
+from dewpond.kit.failures import Failure, Kind
+from dewpond.kit.ids import IdInvalid, from_text, new_id, to_text
+
+sql = queries(__file__)
+
+MerchantId = NewType("MerchantId", UUID)
+AppId = NewType("AppId", UUID)
+
+
+class KeyMode(StrEnum):
+    """Which of the platform's keys signs for a merchant that names none."""
+
+    CERTIFICATE = "certificate"
+    PUBLIC_KEY = "public_key"
+
+
+class MerchantNotFound(Failure):
+    """There is no such merchant."""
+
+    code, kind = "merchant_not_found", Kind.NOT_FOUND
+
+
+class MerchantNameInvalid(Failure):
+    """A merchant's name has 1 to 64 characters and no control characters."""
+
+    code, kind = "merchant_name_invalid", Kind.INVALID
+
+
+class FeeRateInvalid(Failure):
+    """A fee rate is 0 to 10 000 basis points."""
+
+    code, kind = "fee_rate_invalid", Kind.INVALID
+
+
+class Merchant(msgspec.Struct, frozen=True, kw_only=True):
+    """A business with its own pool."""
+
+    id: MerchantId
+    #: What the wire calls `mchid`.
+    number: str
+    name: str
+    fee_rate_bp: int
+    key_mode: KeyMode
+    created_at: datetime
+
+    @property
+    def text_id(self) -> str:
+        return to_text("mch", self.id)
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of a merchant's software, known on the wire by its appid."""
+
+    id: AppId
+    merchant_id: MerchantId
+    appid: str
+    name: str
+
+
+async def create_merchant(
+    tx: Tx, name: str, *, fee_rate_bp: int, key_mode: KeyMode, wall_now: datetime
+) -> tuple[Merchant, App]:
+    """Enter a merchant with a first app; names need not be unique, numbers are."""
+    name = name.strip()
+    if not 1 <= len(name) <= 64 or not name.isprintable():
+        raise MerchantNameInvalid(name=name)
+    if not 0 <= fee_rate_bp <= 10_000:
+        raise FeeRateInvalid(fee_rate_bp=fee_rate_bp)
+    while True:
+        merchant = Merchant(
+            id=MerchantId(new_id()),
+            number=f"16{random.randbelow(10**8):08d}",
+            name=name,
+            fee_rate_bp=fee_rate_bp,
+            key_mode=key_mode,
+            created_at=wall_now,
+        )
+        created = await tx.run(
+            sql.create_merchant,
+            id=merchant.id,
+            number=merchant.number,
+            name=name,
+            fee_rate_bp=fee_rate_bp,
+            key_mode=key_mode,
+            created_at=wall_now,
+        )
+        if created:  # else the number was taken: draw another
+            break
+    app = App(id=AppId(new_id()), merchant_id=merchant.id, appid=f"wx{random.token_hex(8)}", name=name)
+    await tx.run(sql.create_app, id=app.id, merchant_id=merchant.id, appid=app.appid, name=name, created_at=wall_now)
+    return merchant, app
+
+
+async def get_merchant(tx: Tx, merchant_id: UUID) -> Merchant:
+    """The merchant, or `MerchantNotFound`."""
+    merchant = await tx.row(Merchant, sql.get_merchant, id=merchant_id)
+    if merchant is None:
+        raise MerchantNotFound(merchant=to_text("mch", merchant_id))
+    return merchant
+
+
+async def list_merchants(tx: Tx) -> list[Merchant]:
+    """Every merchant, oldest first."""
+    return await tx.rows(Merchant, sql.list_merchants)
+
+
+async def find_merchants(tx: Tx, text: str) -> list[Merchant]:
+    """The merchants of this name, newest first; or the one with this number (mchid) or id (`mch_…`)."""
+    try:
+        merchant = await tx.row(Merchant, sql.get_merchant, id=from_text("mch", text))
+        return [] if merchant is None else [merchant]
+    except IdInvalid:
+        return await tx.rows(Merchant, sql.find_merchants, text=text.strip())
+
+
+async def set_key_mode(tx: Tx, merchant_id: MerchantId, key_mode: KeyMode) -> None:
+    """Choose which platform key signs callbacks and answers to requests that name none."""
+    if not await tx.run(sql.set_key_mode, id=merchant_id, key_mode=key_mode):
+        raise MerchantNotFound(merchant=to_text("mch", merchant_id))
+
+
+async def find_app(tx: Tx, appid: str) -> App | None:
+    """The app with this appid, whoever owns it."""
+    return await tx.row(App, sql.find_app, appid=appid)
+
+
+async def list_apps(tx: Tx, ids: Sequence[UUID]) -> list[App]:
+    """The apps with these ids."""
+    return await tx.rows(App, sql.list_apps, ids=list(ids))
+
+
+async def apps_of(tx: Tx, merchant_id: MerchantId) -> list[App]:
+    """A merchant's apps, oldest first."""
+    return await tx.rows(App, sql.apps_of, merchant_id=merchant_id)
