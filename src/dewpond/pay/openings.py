@@ -1,0 +1,173 @@
+"""Openings: a merchant asks for money and gets a code for somebody's phone. A hot verb: it takes many."""
+
+import secrets as random
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from dewpond.kit.clock import Now
+from dewpond.kit.db import Tx, columns, queries
+from dewpond.kit.failures import Failure, Kind
+from dewpond.kit.ids import new_id
+from dewpond.kit.money import Money
+from dewpond.merchants import AppId, MerchantId
+from dewpond.pay.payments import PaymentAlreadyClosed, PaymentAlreadySucceeded, PaymentId, PaymentStatus
+
+sql = queries(__file__)
+
+#: How long a code leads to its payment; a repeated request brings a fresh one (contract §2.2).
+CODE_LIFE: Final = timedelta(hours=2)
+
+
+class RequestDiffers(Failure):
+    """This number was used before with other parameters."""
+
+    code, kind = "request_differs", Kind.CONFLICT
+
+
+class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the wire wants remembered with a payment."""
+
+    trade_type: str
+    #: Of what a repeat must bring again; equal hashes are the same request.
+    request_hash: bytes
+    notify_url: str
+    attach: str | None = None
+    device_id: str | None = None
+    platform_key_id: str | None = None
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """One request for money."""
+
+    merchant_id: MerchantId
+    app_id: AppId
+    merchant_reference: str
+    description: str
+    amount: Money
+    fee_rate_bp: int
+    expires_at: datetime
+    now: Now
+    request: NewRequest
+
+    @property
+    def key(self) -> tuple[MerchantId, str]:
+        """Openings with one key never share a batch."""
+        return self.merchant_id, self.merchant_reference
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """An open payment and the code that leads to it."""
+
+    payment_id: PaymentId
+    code: str
+
+
+class _Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment that already holds a number; without a request where the number was only taken out of use."""
+
+    merchant_id: MerchantId
+    id: PaymentId
+    merchant_reference: str
+    status: PaymentStatus
+    expires_at: datetime
+    request_hash: bytes | None
+    trade_type: str | None
+    code: str | None
+
+
+async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Failure]:
+    """Open a payment for each opening, in order, each standing or falling alone.
+
+    The same number with the same request gives the payment that is there a fresh code and kills the old one. Refusals:
+    `RequestDiffers`, `PaymentAlreadySucceeded`, `PaymentAlreadyClosed`. Openings of one call have different keys.
+    """
+    if len({opening.key for opening in openings}) < len(openings):
+        raise ValueError("openings with one key never share a batch")
+    fresh = [Opened(payment_id=PaymentId(new_id()), code=_new_code()) for _ in openings]
+    created = set(await _insert(tx, openings, fresh))
+    earlier = await _lock_earlier(
+        tx, [o for o, new in zip(openings, fresh, strict=True) if new.payment_id not in created]
+    )
+    outcomes: list[Opened | Failure] = []
+    renewed: list[tuple[MerchantId, PaymentId, str, datetime]] = []
+    dead: list[str] = []
+    for opening, new in zip(openings, fresh, strict=True):
+        if new.payment_id in created:
+            outcomes.append(new)
+            continue
+        held = earlier[opening.key]
+        refusal = _refusal(opening, held)
+        if refusal is not None:
+            outcomes.append(refusal)
+            continue
+        assert held.code is not None
+        outcomes.append(Opened(payment_id=held.id, code=new.code))
+        renewed.append((held.merchant_id, held.id, new.code, opening.now.world + CODE_LIFE))
+        dead.append(held.code)
+    if renewed:
+        merchant_ids, payment_ids, codes, expires_at = columns(renewed, 4)
+        await tx.run(
+            sql.replace_codes,
+            merchant_ids=merchant_ids,
+            payment_ids=payment_ids,
+            codes=codes,
+            expires_at=expires_at,
+            old_codes=dead,
+        )
+    return outcomes
+
+
+def _refusal(opening: Opening, held: _Earlier) -> Failure | None:
+    """Why a number that is in use cannot be opened again; None where it is the same request, still open."""
+    told = {"merchant_reference": opening.merchant_reference}
+    if held.request_hash is None:  # closed before it was ever opened
+        return PaymentAlreadyClosed(**told)
+    if (held.request_hash, held.trade_type) != (opening.request.request_hash, opening.request.trade_type):
+        return RequestDiffers(**told)
+    if held.status is PaymentStatus.SUCCEEDED:
+        return PaymentAlreadySucceeded(**told)
+    if held.status is PaymentStatus.CLOSED or held.expires_at <= opening.now.world:
+        return PaymentAlreadyClosed(**told)
+    return None
+
+
+async def _insert(tx: Tx, openings: Sequence[Opening], fresh: Sequence[Opened]) -> list[PaymentId]:
+    rows = [
+        (
+            o.merchant_id,
+            new.payment_id,
+            o.app_id,
+            o.merchant_reference,
+            o.description,
+            o.amount.minor,
+            o.amount.currency,
+            o.fee_rate_bp,
+            o.now.world,
+            o.expires_at,
+            o.request.trade_type,
+            o.request.request_hash,
+            o.request.notify_url,
+            o.request.attach,
+            o.request.device_id,
+            o.request.platform_key_id,
+            new.code,
+            o.now.world + CODE_LIFE,
+        )
+        for o, new in zip(openings, fresh, strict=True)
+    ]
+    return await tx.values(sql.open_payments, **dict(zip(sql.open_payments.parameters, columns(rows, 18), strict=True)))
+
+
+async def _lock_earlier(tx: Tx, openings: Sequence[Opening]) -> dict[tuple[MerchantId, str], _Earlier]:
+    if not openings:
+        return {}
+    merchant_ids, references = columns([opening.key for opening in openings], 2)
+    rows = await tx.rows(_Earlier, sql.lock_earlier, merchant_ids=merchant_ids, merchant_references=references)
+    return {(row.merchant_id, row.merchant_reference): row for row in rows}
+
+
+def _new_code() -> str:
+    return random.token_urlsafe(12)  # 96 bits: not to be guessed while it lives
