@@ -75,7 +75,6 @@ class _Earlier(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     request_hash: bytes | None
     trade_type: str | None
-    code: str | None
 
 
 async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Failure]:
@@ -93,7 +92,6 @@ async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Fa
     )
     outcomes: list[Opened | Failure] = []
     renewed: list[tuple[MerchantId, PaymentId, str, datetime]] = []
-    dead: list[str] = []
     for opening, new in zip(openings, fresh, strict=True):
         if new.payment_id in created:
             outcomes.append(new)
@@ -103,10 +101,8 @@ async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Fa
         if refusal is not None:
             outcomes.append(refusal)
             continue
-        assert held.code is not None
         outcomes.append(Opened(payment_id=held.id, code=new.code))
         renewed.append((held.merchant_id, held.id, new.code, opening.now.world + CODE_LIFE))
-        dead.append(held.code)
     if renewed:
         merchant_ids, payment_ids, codes, expires_at = columns(renewed, 4)
         await tx.run(
@@ -115,7 +111,6 @@ async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Fa
             payment_ids=payment_ids,
             codes=codes,
             expires_at=expires_at,
-            old_codes=dead,
         )
     return outcomes
 

@@ -31,22 +31,25 @@ select id from opened;
 
 -- name: lock_earlier
 -- The payments that already hold these numbers.
-select p.merchant_id, p.id, p.merchant_reference, p.status, p.expires_at, r.request_hash, r.trade_type, r.code
+select p.merchant_id, p.id, p.merchant_reference, p.status, p.expires_at, r.request_hash, r.trade_type
 from unnest(%(merchant_ids)s::uuid[], %(merchant_references)s::text[]) as u(merchant_id, merchant_reference)
 join pay.payments p on p.merchant_id = u.merchant_id and p.merchant_reference = u.merchant_reference
 left join pay.payment_requests r on r.merchant_id = p.merchant_id and r.payment_id = p.id
 order by p.merchant_id, p.id for no key update of p;
 
 -- name: replace_codes
--- A repeat gets a fresh code and the old one dies.
+-- A repeat gets a fresh code and the old one dies. The old one is read here, under the payment's lock: what was read
+-- while waiting for the lock may be a code that another repeat has replaced since.
 with renewed as (
   select * from unnest(%(merchant_ids)s::uuid[], %(payment_ids)s::uuid[], %(codes)s::text[], %(expires_at)s::timestamptz[])
     as u(merchant_id, payment_id, code, expires_at)
+), dead as (
+  delete from pay.codes where code in (
+    select r.code from renewed u
+    join pay.payment_requests r on r.merchant_id = u.merchant_id and r.payment_id = u.payment_id)
 ), told as (
   update pay.payment_requests r set code = u.code from renewed u
   where r.merchant_id = u.merchant_id and r.payment_id = u.payment_id
-), dead as (
-  delete from pay.codes where code = any(%(old_codes)s::text[])
 )
 insert into pay.codes (code, merchant_id, payment_id, expires_at)
 select code, merchant_id, payment_id, expires_at from renewed;
