@@ -1,1 +1,1 @@
-"""The floor: money, ids, clocks, database, facts, jobs, batches, crypto and the way out; it knows nothing of our trade."""
+"""The floor: money, ids, clocks, database, facts, jobs, batches, secrets and wire; it knows nothing of our trade."""

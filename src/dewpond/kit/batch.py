@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
-#: How long an item whose connection was lost is asked again before its caller hears `OutcomeUnknown`.
+#: How long the items of a batch whose connection was lost are asked again before callers hear `OutcomeUnknown`.
 _PATIENCE_SECONDS = 15.0
 
 
@@ -82,9 +82,11 @@ class Batch(Generic[Item, Result]):
                 outcomes: Sequence[Result | Failure | BaseException] = await self._carry_out(
                     [item for item, _ in taken]
                 )
+                if len(outcomes) != len(taken):  # whom they belong to cannot be told
+                    raise ValueError(f"{len(outcomes)} outcomes for {len(taken)} items")
             except Exception as error:  # noqa: BLE001 - one item's fault must not become its neighbours'
                 log.warning("batch.again_one_by_one", items=len(taken), error=repr(error))
-                outcomes = [await self._alone(item) for item, _ in taken]
+                outcomes = await self._one_by_one([item for item, _ in taken])
             for (_, future), outcome in zip(taken, outcomes, strict=True):
                 if future.done():  # the caller has gone; what was done stays done
                     continue
@@ -108,12 +110,21 @@ class Batch(Generic[Item, Result]):
         self._queue.extendleft(reversed(later))
         return taken
 
-    async def _alone(self, item: Item) -> Result | Failure | BaseException:
+    async def _one_by_one(self, items: Sequence[Item]) -> list[Result | Failure | BaseException]:
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        outcomes: list[Result | Failure | BaseException] = []
+        for item in items:
+            outcomes.append(await self._alone(item, deadline))
+            if isinstance(outcomes[-1], OutcomeUnknown):  # the rest would wait in vain, and the queue behind them
+                return outcomes + [OutcomeUnknown() for _ in items[len(outcomes) :]]
+        return outcomes
+
+    async def _alone(self, item: Item, deadline: float) -> Result | Failure | BaseException:
         pause = 0.05
         while True:
             try:
-                return (await self._carry_out([item]))[0]
+                [outcome] = await self._carry_out([item])
+                return outcome
             except CONNECTION_LOST as lost:
                 if asyncio.get_running_loop().time() > deadline:
                     unknown = OutcomeUnknown()

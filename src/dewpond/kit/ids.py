@@ -1,4 +1,4 @@
-"""Ids: uuid columns inside (version 7, wall time in the high bits, so lists sort by age), prefixed text at the edges."""
+"""Ids: uuid columns inside (version 7, wall time in the high bits, so lists sort by age), prefixed text outside."""
 
 import hashlib
 import uuid

@@ -1,9 +1,9 @@
 """Jobs: units of work due at a moment of world time.
 
 A job is claimed under a lease in wall time, so that a worker that died is waited for only that long; it ends with one
-of three words: `Done`, `Snooze(until)`, `GiveUp(because)`. A job that raises is tried again with growing pauses and
-quarantined after five tries: it then waits for a person and holds up nobody else. There is one open job per kind and
-subject; scheduling it again moves it.
+of four words: `Done`, `Snooze(until)`, `Again(pause)`, `GiveUp(because)`. A job that raises is tried again with
+growing pauses and quarantined after five tries: it then waits for a person and holds up nobody else. There is one open
+job per kind and subject; scheduling it again moves it.
 """
 
 from collections.abc import Sequence
@@ -37,6 +37,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     lease: UUID
 
 
+class OpenJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that is not done yet, whether it is due, being worked on or in quarantine."""
+
+    subject: str
+    due_at: datetime
+    quarantined_at: datetime | None
+
+
 class QuarantinedJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that failed too often and waits for a person."""
 
@@ -62,6 +70,17 @@ class Snooze:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """The job stays due and is taken up again after a pause of wall time: the machine, not the world, was in the way.
+
+    `counts` makes it one of the five tries.
+    """
+
+    pause: timedelta
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """The job can never succeed; a person must look."""
 
@@ -75,15 +94,16 @@ class Failed:
     error: str
 
 
-Outcome = Done | Snooze | GiveUp | Failed
+Outcome = Done | Snooze | Again | GiveUp | Failed
 
 
 async def schedule(tx: Tx, kind: str, due: Sequence[tuple[str, datetime]]) -> None:
-    """Let work of a kind be done for each (subject, due_at); a subject already waiting is moved."""
+    """Let work of a kind be done for each (subject, due_at); one already waiting is moved, the last word counts."""
     if not due:
         return
-    subjects, moments = columns(due, 2)
-    await tx.run(sql.schedule, id=[new_id() for _ in due], kind=[kind] * len(due), subject=subjects, due_at=moments)
+    subjects, moments = columns(list(dict(due).items()), 2)
+    ids = [new_id() for _ in subjects]
+    await tx.run(sql.schedule, id=ids, kind=[kind] * len(ids), subject=subjects, due_at=moments)
     tx.wake()
 
 
@@ -102,12 +122,15 @@ async def claim(tx: Tx, now: Now, *, most: int) -> list[Job]:
 
 async def settle(tx: Tx, ended: Sequence[tuple[Job, Outcome]], now: Now) -> None:
     """Write down how claimed jobs ended. A job whose lease has passed to another worker is left alone."""
+    if not ended:
+        return
+    await tx.run(sql.lock_jobs, ids=[job.id for job, _ in ended])
     done = [job for job, outcome in ended if isinstance(outcome, Done)]
     if done:
         await tx.run(sql.finish, ids=[job.id for job in done], leases=[job.lease for job in done])
     later = [(job, *_put_off(job, outcome, now)) for job, outcome in ended if not isinstance(outcome, Done)]
     if later:
-        jobs, due_at, tries, errors, quarantined = columns(later, 5)
+        jobs, due_at, tries, errors, quarantined, paused_until = columns(later, 6)
         await tx.run(
             sql.put_off,
             ids=[job.id for job in jobs],
@@ -115,21 +138,33 @@ async def settle(tx: Tx, ended: Sequence[tuple[Job, Outcome]], now: Now) -> None
             tries=tries,
             last_error=errors,
             quarantined_at=quarantined,
+            paused_until=paused_until,
             leases=[job.lease for job in jobs],
         )
 
 
-def _put_off(job: Job, outcome: Outcome, now: Now) -> tuple[datetime, int, str | None, datetime | None]:
+_PutOff = tuple[datetime, int, str | None, datetime | None, datetime | None]
+
+
+def _put_off(job: Job, outcome: Outcome, now: Now) -> _PutOff:
+    """The new due_at, tries, last_error, quarantined_at, and until when nobody takes it."""
     match outcome:
         case Snooze(until=until):
-            return until, 0, None, None
+            return until, 0, None, None, None
+        case Again(pause=pause, counts=counts):
+            return job.due_at, job.tries - (not counts), None, None, now.wall + pause
         case GiveUp(because=because):
-            return job.due_at, job.tries, because, now.wall
+            return job.due_at, job.tries, _storable(because), now.wall, None
         case Failed(error=error):
             quarantined = now.wall if job.tries >= TRIES_BEFORE_QUARANTINE else None
-            return now.world + timedelta(seconds=2**job.tries), job.tries, error[:2000], quarantined
+            return now.world + timedelta(seconds=2**job.tries), job.tries, _storable(error), quarantined, None
         case Done():
             raise ValueError("a job that is done is not put off")
+
+
+def _storable(words: str) -> str:
+    """What a text column takes: an error may quote whatever was sent to us."""
+    return words[:2000].encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 async def next_due(tx: Tx) -> datetime | None:
@@ -143,9 +178,9 @@ async def count_due(tx: Tx, world_now: datetime) -> int:
     return int(await tx.value(sql.count_due, world_now=world_now))
 
 
-async def subjects_like(tx: Tx, kind: str, patterns: Sequence[str]) -> list[str]:
-    """The subjects of open and quarantined jobs of a kind that match any `like` pattern."""
-    return list(await tx.values(sql.subjects_like, kind=kind, patterns=list(patterns)))
+async def list_like(tx: Tx, kind: str, pattern: str) -> list[OpenJob]:
+    """The open and quarantined jobs of a kind whose subject matches a `like` pattern."""
+    return await tx.rows(OpenJob, sql.list_like, kind=kind, pattern=pattern)
 
 
 async def quarantined(tx: Tx) -> list[QuarantinedJob]:

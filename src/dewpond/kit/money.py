@@ -1,9 +1,10 @@
 """Money is a whole number of its currency's smallest unit; amount and currency never part."""
 
+import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import accumulate, pairwise
-from typing import NewType, Self
+from typing import Final, NewType, Self
 
 import msgspec
 
@@ -15,6 +16,9 @@ CNY = Currency("CNY")
 
 #: How many decimal places the currency is written with (ISO 4217); the few that matter where it is not two.
 _PLACES = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "BHD": 3, "KWD": 3, "JOD": 3, "OMR": 3, "TND": 3}
+
+#: What people write: whole digits, alone or in groups of three, and a decimal part.
+_WRITTEN: Final = re.compile(r"(-?)(\d{1,16}|\d{1,3}(?:,\d{3}){1,5})(?:\.(\d{1,16}))?", re.ASCII)
 
 
 class AmountInvalid(Failure):
@@ -37,14 +41,14 @@ class Money(msgspec.Struct, frozen=True, order=False):
     @classmethod
     def parse(cls, text: str, currency: Currency = CNY) -> Self:
         """Read what a person writes ("18", "18.00"); refuses more decimals than the currency has, and non-numbers."""
-        try:
-            number = Decimal(text.strip().replace(",", ""))
-            scaled = number.scaleb(places(currency))
-        except InvalidOperation as bad:
-            raise AmountInvalid(text=text) from bad
-        if not scaled.is_finite() or scaled != scaled.to_integral_value() or abs(scaled) > 10**15:
+        written = _WRITTEN.fullmatch(text.strip())
+        if written is None:
             raise AmountInvalid(text=text)
-        return cls(int(scaled), currency)
+        sign, whole, decimals = written[1], written[2].replace(",", ""), (written[3] or "").rstrip("0")
+        minor = int(whole + decimals.ljust(places(currency), "0"))
+        if len(decimals) > places(currency) or minor > 10**15:
+            raise AmountInvalid(text=text)
+        return cls(-minor if sign else minor, currency)
 
     def __add__(self, other: "Money") -> "Money":
         self._same(other)
