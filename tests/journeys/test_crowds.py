@@ -58,7 +58,7 @@ def _at_once(world: RunningWorld, *crowds: list[list[Any]]) -> Counter[str]:
 
 
 def _left(world: RunningWorld, name: str) -> int:
-    return int(world.ask("people", "show", name)["accounts"][0]["available"])
+    return int(world.ask("people", "show", name)["wallets"][0]["available"])
 
 
 def test_a_hundred_copies_of_one_confirmation_pay_once(world: RunningWorld, shop: Shop) -> None:

@@ -27,7 +27,7 @@ def test_a_callback_follows_the_whole_schedule_and_can_be_sent_again(world: Any)
     assert len({told["id"] for told in shop.heard}) == 1
     (delivery,) = world.ask("deliveries", "list", "--merchant", "Deaf Shop")
     assert delivery["status"] == "dead"
-    attempts = world.ask("deliveries", "show", delivery["id"])["attempts"]
+    attempts = world.ask("deliveries", "show", delivery["id"])["log"]
     moments = [datetime.fromisoformat(attempt["attempted_at"]) for attempt in attempts]
     assert [later - earlier for earlier, later in pairwise(moments)] == [timedelta(seconds=pause) for pause in PAUSES]
     world.terminal("deliveries", "resend", delivery["id"])

@@ -177,7 +177,7 @@ def _all_is_there(world: Any, shop: Shop, history: History) -> None:
         assert (status, told["status"], told["amount"]["refund"]) == (200, "SUCCESS", part)
         assert told["out_trade_no"] == reference
     assert world.terminal("ledger", "check").returncode == 0
-    left = sum(world.ask("people", "show", f"payer{at}")["accounts"][0]["available"] for at in range(PAYERS))
+    left = sum(world.ask("people", "show", f"payer{at}")["wallets"][0]["available"] for at in range(PAYERS))
     spent, back = sum(history.paid.values()), sum(part for _, part in history.refunded.values())
     assert left == PAYERS * BALANCE - spent + back, "what is not acknowledged is not taken: every shopper insisted"
 

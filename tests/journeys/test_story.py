@@ -71,7 +71,7 @@ def _pay(world: Any, shop: Shop) -> None:
     assert told["amount"] == {"total": 1800, "payer_total": 1800, "currency": "CNY", "payer_currency": "CNY"}
     assert told["attach"] == 'table <7> & "window"/left'
     assert len(told["payer"]["openid"]) == 28
-    now = datetime.fromisoformat(world.ask("world", "clock", "show")["world"])
+    now = datetime.fromisoformat(world.ask("world", "clock", "show")["world_time"])
     assert abs((datetime.fromisoformat(told["success_time"]) - now).total_seconds()) < 60
 
 
@@ -123,7 +123,7 @@ def _look_at_the_pool(world: Any) -> None:
 def _look_at_the_books(world: Any) -> None:
     assert world.terminal("ledger", "check").returncode == 0
     alice = world.ask("people", "show", "Alice")
-    assert alice["accounts"][0]["available"] == 10_000
+    assert alice["wallets"][0]["available"] == 10_000
     walk = world.terminal("ledger", "walk", "tea-0001").stdout
     for word in ("18.00", "0.11", "5.00", "13.00", "wallet", "unsettled", "fees"):
         assert word in walk
