@@ -9,6 +9,7 @@ from dewpond.identity.people import (
     find_people,
     get_person,
     list_people,
+    newest_people,
 )
 from dewpond.identity.pins import PinInvalid, PinLocked, PinNotSet, PinTries, PinWrong, set_pin
 from dewpond.identity.subjects import open_ids, person_by_open_id
@@ -27,6 +28,7 @@ __all__ = [
     "find_people",
     "get_person",
     "list_people",
+    "newest_people",
     "open_ids",
     "person_by_open_id",
     "set_pin",

@@ -71,3 +71,8 @@ async def find_people(tx: Tx, text: str) -> list[Person]:
         return await list_people(tx, [from_text("per", text)])
     except IdInvalid:
         return await tx.rows(Person, sql.find_people_by_name, name=text.strip())
+
+
+async def newest_people(tx: Tx, *, most: int = 100) -> list[Person]:
+    """The people who came last, the newest first; for the operator's terminal."""
+    return await tx.rows(Person, sql.newest_people, most=most)

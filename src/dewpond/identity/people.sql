@@ -7,3 +7,6 @@ select id, name, created_at, is_demo from identity.people where id = any(%(ids)s
 
 -- name: find_people_by_name
 select id, name, created_at, is_demo from identity.people where name = %(name)s order by created_at desc, id desc;
+
+-- name: newest_people
+select id, name, created_at, is_demo from identity.people order by created_at desc, id desc limit %(most)s;

@@ -39,6 +39,7 @@ from dewpond.merchants.merchants import (
     set_key_mode,
 )
 from dewpond.merchants.onboarding import Onboarded, onboard_merchant
+from dewpond.merchants.seals import reseal_secrets
 
 __all__ = [
     "PUBLIC_KEY_PREFIX",
@@ -73,6 +74,7 @@ __all__ = [
     "platform_key",
     "prepare_platform",
     "recognise",
+    "reseal_secrets",
     "revoke_certificate",
     "rotate_platform_certificate",
     "set_api_v3_key",

@@ -12,7 +12,7 @@ create table merchants.merchants (
   key_mode     text not null check (key_mode in ('certificate', 'public_key')),
   created_at   timestamptz not null
 );
-comment on table merchants.merchants is 'distributed by id';
+comment on table merchants.merchants is 'reference: every request asks for one by its number, which is unique in the world';
 create index merchants_name on merchants.merchants (name);
 
 create table merchants.apps (

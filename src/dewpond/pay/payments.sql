@@ -9,7 +9,8 @@ where merchant_id = %(merchant_id)s and merchant_reference = %(merchant_referenc
 select merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp, status, opened_at,
        expires_at, payer_id, rail, fee_minor, public_number, succeeded_at, closed_at, refunds, refunded_minor,
        refunded_fee_minor, last_refund_at
-from pay.payments where merchant_id = %(merchant_id)s and public_number = %(public_number)s;
+from pay.payments
+where merchant_id = %(merchant_id)s and public_number = %(public_number)s and app_id is not null;
 
 -- name: list_payments
 select p.merchant_id, p.id, p.app_id, p.merchant_reference, p.description, p.minor, p.currency, p.fee_rate_bp, p.status,

@@ -1,0 +1,115 @@
+"""`dewpond deliveries`: what merchants were told, and how it went."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from dewpond import merchants, openplatform
+from dewpond.cli.desk import open_desk
+from dewpond.cli.merchants import find_merchant
+from dewpond.cli.terminal import Json, answer, answering, moment, table
+from dewpond.kit import worlds
+from dewpond.kit.db import Tx
+from dewpond.openplatform import Delivery, DeliveryNotFound, DeliveryStatus
+
+app = typer.Typer(no_args_is_help=True, help="What merchants were told, and how it went.")
+
+Which = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's id (dlv_…).")]
+
+
+def _told(one: Delivery) -> dict[str, Any]:
+    return {
+        "id": openplatform.to_text(one.id),
+        "notification_id": str(one.id),
+        "event": one.event_kind,
+        "url": one.url,
+        "status": one.status,
+        "attempts": one.attempts,
+        "created_at": one.created_at,
+        "next_attempt_at": one.next_attempt_at,
+        "ended_at": one.ended_at,
+    }
+
+
+@app.command("list", epilog='Example: dewpond deliveries list --merchant "Tea Shop" --status dead')
+@answering
+async def list_(
+    merchant: Annotated[str, typer.Option(help="Only this merchant's: name, number or id.")] = "",
+    status: Annotated[DeliveryStatus | None, typer.Option(help="Only those that are …")] = None,
+    most: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
+    json: Json = False,
+) -> None:
+    """The newest deliveries."""
+    async with open_desk() as desk, desk.db.transaction() as tx:
+        owner = (await find_merchant(tx, desk, merchant)).id if merchant else None
+        found = await openplatform.list_deliveries(tx, merchant_id=owner, status=status, most=most)
+
+    def show(out: Any) -> None:
+        rows = table("id", "event", "status", ">attempts", "created", "next", "to")
+        for one in found:
+            rows.add_row(
+                openplatform.to_text(one.id), one.event_kind, one.status, str(one.attempts), moment(one.created_at),
+                moment(one.next_attempt_at), one.url,
+            )  # fmt: skip
+        out.print(rows)
+
+    answer([_told(one) for one in found], json, show)
+
+
+async def _find(tx: Tx, text: str) -> Delivery:
+    delivery_id = openplatform.from_text(text)
+    for merchant in await merchants.list_merchants(tx):
+        try:
+            return await openplatform.get_delivery(tx, merchant.id, delivery_id)
+        except DeliveryNotFound:
+            continue
+    raise DeliveryNotFound(id=text)
+
+
+@app.command(epilog="Example: dewpond deliveries show dlv_01jd…")
+@answering
+async def show(which: Which, json: Json = False) -> None:
+    """One delivery, with each attempt and what came back."""
+    async with open_desk() as desk, desk.db.transaction() as tx:
+        one = await _find(tx, which)
+        attempts = await openplatform.list_attempts(tx, one.merchant_id, one.id)
+    told = _told(one) | {"body": None if one.body is None else msgspec.Raw(one.body), "log": []}
+    told["log"] = [
+        {
+            "number": attempt.number,
+            "attempted_at": attempt.attempted_at,
+            "elapsed_ms": attempt.elapsed_ms,
+            "http_status": attempt.http_status,
+            "outcome": attempt.outcome,
+            "answer": attempt.answer,
+        }
+        for attempt in attempts
+    ]
+
+    def show(out: Any) -> None:
+        out.print(f"[bold]{one.event_kind}[/] to {one.url}: {one.status}", soft_wrap=True)
+        if one.next_attempt_at:
+            out.print(f"next attempt {moment(one.next_attempt_at)}", soft_wrap=True)
+        rows = table(">no", "when", ">ms", ">HTTP", "outcome", "answer")
+        for attempt in attempts:
+            rows.add_row(
+                str(attempt.number), moment(attempt.attempted_at), str(attempt.elapsed_ms),
+                str(attempt.http_status or ""), attempt.outcome, attempt.answer or "",
+            )  # fmt: skip
+        out.print(rows)
+
+    answer(told, json, show)
+
+
+@app.command(epilog="Example: dewpond deliveries resend dlv_01jd…")
+@answering
+async def resend(which: Which, json: Json = False) -> None:
+    """Send a delivery once more, at once; the worker carries it out."""
+    async with open_desk() as desk:
+        async with desk.db.transaction() as tx:
+            now = await worlds.read_clocks(tx)
+            delivery_id = openplatform.from_text(which)
+            await openplatform.resend(tx, None, delivery_id, now=now)
+        told = {"id": openplatform.to_text(delivery_id), "asked_at": now.world}
+        answer(told, json, lambda out: out.print(f"{told['id']} is sent once more"))

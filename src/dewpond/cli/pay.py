@@ -1,0 +1,106 @@
+"""`dewpond pay`: pay as a person, on the whole way a phone takes."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from dewpond import ledger, merchants, pay
+from dewpond.cli.desk import Desk, open_desk
+from dewpond.cli.people import SANDBOX_PIN, find_person
+from dewpond.cli.terminal import Json, answer, answering, choose, moment
+from dewpond.kit import worlds
+from dewpond.kit.batch import Batch
+from dewpond.kit.clock import Now
+from dewpond.kit.db import Tx
+from dewpond.kit.failures import Failure
+from dewpond.kit.money import Money
+from dewpond.pay import Confirmation, Payment, PaymentStatus
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: dewpond pay https://…/q/7h2kq… --as Alice")
+@answering
+async def pay_(
+    what: Annotated[
+        str, typer.Argument(metavar="CODE_URL_OR_NUMBER", help="The scanned code, or a payment's number or id.")
+    ],
+    who: Annotated[str, typer.Option("--as", help="Who pays: name or id (per_…).")],
+    pin: Annotated[str, typer.Option(help="The payment PIN.")] = SANDBOX_PIN,
+    json: Json = False,
+) -> None:
+    """Pay as a person (sandbox): look the code up, show who asks for what, PIN, confirm.
+
+    Exit code 0 means paid, also when this person had paid it before; a refusal says why and is not 0.
+    """
+    async with open_desk() as desk:
+        async with desk.db.transaction() as tx:
+            await worlds.require_sandbox(tx)
+            now = await worlds.read_clocks(tx)
+            payment = await _look_up(tx, desk, what, now)
+            merchant = await merchants.get_merchant(tx, payment.merchant_id)
+            person = await find_person(tx, desk, who)
+        if not json:
+            _ask(merchant.name, payment, person.name)
+        was_paid = payment.status is PaymentStatus.SUCCEEDED
+        confirmation = Confirmation(
+            merchant_id=payment.merchant_id, payment_id=payment.id, payer_id=person.id, pin=pin, now=now
+        )
+        paid = await _confirm(desk, confirmation)
+        async with desk.db.transaction() as tx:
+            left = await ledger.get_balance(tx, pay.wallet_of(person.id, paid.currency))
+        told = {
+            "payment": paid.text_id,
+            "transaction_id": paid.public_number,
+            "out_trade_no": paid.merchant_reference,
+            "mchid": merchant.number,
+            "merchant": merchant.name,
+            "description": paid.description,
+            "amount": paid.amount,
+            "payer": person.text_id,
+            "succeeded_at": paid.succeeded_at,
+            "was_paid": was_paid,
+            "balance": Money(left.available, paid.currency),
+        }
+
+        def show(out: Any) -> None:
+            said = "had been paid before" if was_paid else "paid"
+            out.print(f"[green]✓[/] {said} {moment(paid.succeeded_at)}, number {paid.public_number}", soft_wrap=True)
+            out.print(f"  {person.name} has {told['balance']} left", soft_wrap=True)
+
+        answer(told, json, show)
+
+
+async def _look_up(tx: Tx, desk: Desk, text: str, now: Now) -> Payment:
+    """What a scanned code leads to, refused as a phone would be refused; or a payment by any of its numbers."""
+    if "://" in text:
+        code = text.rpartition("pr=")[2].partition("&")[0] if "pr=" in text else text.rstrip("/").rpartition("/")[2]
+        return await pay.get_payment_by_code(tx, code, now=now)
+    found = await pay.find_payments(tx, text)
+    return choose(found, text, desk.world, what="payment", call=lambda one: one.text_id)
+
+
+def _ask(merchant: str, payment: Payment, payer: str) -> None:
+    from dewpond.cli.terminal import console
+
+    console().print(
+        f"[bold]{merchant}[/] asks {payer} for [bold]{payment.amount}[/]: {payment.description}"
+        f" ({payment.merchant_reference})",
+        soft_wrap=True,
+    )
+
+
+async def _confirm(desk: Desk, confirmation: Confirmation) -> Payment:
+    """Through a batch of one, which asks again where the connection is lost at the commit."""
+    secrets = desk.secrets
+
+    async def carry_out(items: Sequence[Confirmation]) -> Sequence[Payment | Failure]:
+        async with desk.db.transaction() as tx:
+            return await pay.confirm_payments(tx, items, secrets=secrets)
+
+    batch: Batch[Confirmation, Payment] = Batch(carry_out, key=lambda item: item.key)
+    try:
+        return await batch.submit(confirmation)
+    finally:
+        await batch.close()
