@@ -14,7 +14,15 @@ def main() -> int:
         print("lock: uv is needed to resolve for every platform at once; install it and try again", file=sys.stderr)
         return 1
     common = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
-    common += ["--no-header", "--no-annotate", "--upgrade", "--extra", "demo", "pyproject.toml", "requirements/build.in"]
+    common += [
+        "--no-header",
+        "--no-annotate",
+        "--upgrade",
+        "--extra",
+        "demo",
+        "pyproject.toml",
+        "requirements/build.in",
+    ]
     run = [*common, "-o", "requirements/run.lock"]
     dev = [*common, "--group", "dev", "-c", "requirements/run.lock", "-o", "requirements/dev.lock"]
     for command in (run, dev):

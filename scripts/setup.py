@@ -55,7 +55,7 @@ def install(lock: Path, stamp: Path, wanted: str) -> int:
 def missing_packages() -> list[str]:
     missing = []
     try:
-        import ensurepip  # noqa: F401, PLC0415 - Debian splits it off into python3-venv
+        import ensurepip  # noqa: F401 - Debian splits it off into python3-venv
     except ImportError:
         missing.append("python3-venv")
     paths = ssl.get_default_verify_paths()

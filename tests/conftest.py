@@ -49,6 +49,7 @@ def _refuse(address: Any) -> NoReturn:
     raise AssertionError(f"tests talk to this machine only, not to {address}")
 
 
+# Patched for the whole run: every client, also those inside of libraries, goes through it.
 socket.socket.connect = _connect  # type: ignore[method-assign, assignment]
 
 

@@ -233,6 +233,7 @@ class _Door(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        # Put there by open_shop: a server has no field for what it serves.
         shop: Shop = self.server.shop  # type: ignore[attr-defined]
         told = shop.sdk.callback(dict(self.headers.items()), body)
         status = 401 if told is None else shop.answers.pop(0) if shop.answers else 200

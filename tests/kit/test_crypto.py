@@ -126,7 +126,7 @@ def test_214_bytes_fit_and_one_more_does_not(key) -> None:
 
 
 def test_a_field_closed_for_another_is_refused_as_any_garbage_is(key, other_key) -> None:
-    sha1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303
+    sha1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 - the wire demands SHA-1 here
     not_utf8 = base64.b64encode(key.public_key().encrypt(b"\xff\xfe", sha1)).decode()
     for ciphertext in (crypto.Encryptor(other_key.public_key(), "B2").encrypt("x"), "", "AAAA", "?", not_utf8):
         with pytest.raises(crypto.CiphertextInvalid):

@@ -456,7 +456,7 @@ def encoded(raw: bytes) -> str:
 @pytest.mark.parametrize(
     ("cause", "sign"),
     [
-        ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA1()))),  # noqa: S303
+        ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA1()))),  # noqa: S303 - the slip itself
         ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA512()))),
         ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA224()))),
         (
@@ -486,7 +486,7 @@ def test_the_url_alphabet_is_told(key) -> None:
 
 
 def test_slips_of_dress_and_of_text_are_told_together(key) -> None:
-    signature = encoded(key.sign(text(target=PATH), padding.PKCS1v15(), hashes.SHA1())).rstrip("=")  # noqa: S303
+    signature = encoded(key.sign(text(target=PATH), padding.PKCS1v15(), hashes.SHA1())).rstrip("=")  # noqa: S303 - the slip itself
     answer = explained(key, signature=signature)
     causes = [difference["cause"] for difference in answer["differences"]]
     assert causes == ["signature_unpadded", "other_hash", "target_without_query"]

@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
-from dewpond.identity.people import PersonId
+from dewpond.identity.people import PersonId, PersonNotFound
 from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.failures import Failure, Kind
+from dewpond.kit.ids import to_text
 from dewpond.kit.secrets import MasterKeys
 
 sql = queries(__file__)
@@ -67,14 +69,17 @@ async def set_pin(tx: Tx, person_id: PersonId, pin: str, *, secrets: MasterKeys,
         raise PinInvalid
     salt = random.token_bytes(16)
     key_id = secrets.current_id
-    await tx.run(
-        sql.set_pin,
-        person_id=person_id,
-        key_id=key_id,
-        salt=salt,
-        value=_value(pin, salt, secrets.derive("pin", key_id)),
-        set_at=wall_now,
-    )
+    try:
+        await tx.run(
+            sql.set_pin,
+            person_id=person_id,
+            key_id=key_id,
+            salt=salt,
+            value=_value(pin, salt, secrets.derive("pin", key_id)),
+            set_at=wall_now,
+        )
+    except asyncpg.ForeignKeyViolationError:
+        raise PersonNotFound(person=to_text("per", person_id)) from None
 
 
 class PinTries:

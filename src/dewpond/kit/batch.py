@@ -125,6 +125,8 @@ class Batch(Generic[Item, Result]):
             try:
                 [outcome] = await self._carry_out([item])
                 return outcome
+            except ValueError as error:  # asyncpg's word for what it cannot send; it is also an InterfaceError
+                return error
             except CONNECTION_LOST as lost:
                 if asyncio.get_running_loop().time() > deadline:
                     unknown = OutcomeUnknown()

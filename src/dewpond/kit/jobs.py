@@ -25,6 +25,9 @@ LEASE: Final = timedelta(seconds=20)
 
 TRIES_BEFORE_QUARANTINE: Final = 5
 
+#: A job whose workers ended before it did is tried more often than one that raised: mostly somebody else killed them.
+TRIES_BEFORE_FATAL: Final = 10
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A claimed job."""
@@ -108,7 +111,10 @@ async def schedule(tx: Tx, kind: str, due: Sequence[tuple[str, datetime]]) -> No
 
 
 async def claim(tx: Tx, now: Now, *, most: int) -> list[Job]:
-    """Take up to `most` due jobs, the longest due first, for as long as the lease lasts."""
+    """Take up to `most` due jobs, the longest due first, for as long as the lease lasts.
+
+    One that has outlived its workers too often is quarantined instead: it may be what ends them.
+    """
     return await tx.rows(
         Job,
         sql.claim,
@@ -117,7 +123,13 @@ async def claim(tx: Tx, now: Now, *, most: int) -> list[Job]:
         world_now=now.world,
         wall_now=now.wall,
         most=most,
+        most_tries=TRIES_BEFORE_FATAL,
     )
+
+
+async def keep(tx: Tx, job: Job) -> bool:
+    """Whether a claimed job is still this worker's; if so nobody can take it away before the transaction ends."""
+    return bool(await tx.value(sql.keep, id=job.id, lease=job.lease))
 
 
 async def settle(tx: Tx, ended: Sequence[tuple[Job, Outcome]], now: Now) -> None:

@@ -106,11 +106,3 @@ async def revoke_certificate(tx: Tx, merchant_id: UUID, serial: str, *, wall_now
     """Stop trusting a certificate, from the next request on."""
     if not await tx.run(sql.revoke_certificate, merchant_id=merchant_id, serial=serial, revoked_at=wall_now):
         raise CertificateNotFound(serial=serial)
-
-
-async def find_caller(tx: Tx, number: str, serial: str) -> Caller | None:
-    """Who claims this number and serial (40 upper-case digits), or None where there is no such merchant.
-
-    One query, asked anew for every request: a revoked certificate or a moved clock holds at once in every process.
-    """
-    return await tx.row(Caller, sql.find_caller, number=number, serial=serial)

@@ -169,7 +169,8 @@ async def list_platform_certificates(tx: Tx, *, wall_now: datetime) -> list[Plat
 async def platform_key(
     tx: Tx, merchant_id: UUID, *, key_id: str | None, key_mode: KeyMode, wall_now: datetime
 ) -> PlatformKey:
-    """What to sign with for a merchant: the valid key it named, else the one its mode asks for."""
+    """What to sign with for a merchant: the valid key it named; else, for a certificate's serial that is not ours, a
+    certificate; else the one its mode asks for."""
     key = await tx.row(
         PlatformKey,
         sql.platform_key,

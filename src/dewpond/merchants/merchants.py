@@ -131,11 +131,6 @@ async def set_key_mode(tx: Tx, merchant_id: MerchantId, key_mode: KeyMode) -> No
         raise MerchantNotFound(merchant=to_text("mch", merchant_id))
 
 
-async def find_app(tx: Tx, appid: str) -> App | None:
-    """The app with this appid, whoever owns it."""
-    return await tx.row(App, sql.find_app, appid=appid)
-
-
 async def list_apps(tx: Tx, ids: Sequence[UUID]) -> list[App]:
     """The apps with these ids."""
     return await tx.rows(App, sql.list_apps, ids=list(ids))

@@ -20,9 +20,6 @@ update merchants.merchants set key_mode = %(key_mode)s where id = %(id)s;
 insert into merchants.apps (id, merchant_id, appid, name, created_at)
 values (%(id)s, %(merchant_id)s, %(appid)s, %(name)s, %(created_at)s);
 
--- name: find_app
-select id, merchant_id, appid, name from merchants.apps where appid = %(appid)s;
-
 -- name: list_apps
 select id, merchant_id, appid, name from merchants.apps where id = any(%(ids)s::uuid[]);
 

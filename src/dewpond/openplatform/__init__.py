@@ -1,0 +1,41 @@
+"""What outsiders may do and are told: webhook endpoints, deliveries to them, and each attempt."""
+
+from dewpond.openplatform.attempts import RETRIES, DeliveryAttempt, list_attempts
+from dewpond.openplatform.courier import Courier
+from dewpond.openplatform.deliveries import (
+    JOB,
+    Delivery,
+    DeliveryId,
+    DeliveryNotFound,
+    DeliveryStatus,
+    from_text,
+    get_delivery,
+    list_deliveries,
+    notify_merchant,
+    resend,
+    subject_of,
+    to_text,
+)
+from dewpond.openplatform.encoders import Encoder, Letter, Sign
+
+__all__ = [
+    "JOB",
+    "RETRIES",
+    "Courier",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryId",
+    "DeliveryNotFound",
+    "DeliveryStatus",
+    "Encoder",
+    "Letter",
+    "Sign",
+    "from_text",
+    "get_delivery",
+    "list_attempts",
+    "list_deliveries",
+    "notify_merchant",
+    "resend",
+    "subject_of",
+    "to_text",
+]

@@ -1,0 +1,78 @@
+"""Subjects: an app knows a person by a name that means nothing elsewhere."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from uuid import UUID
+
+from dewpond.identity import PersonId, open_ids, person_by_open_id
+from dewpond.kit.db import Database
+from dewpond.kit.ids import new_id
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+async def ask(database: Database, *pairs: tuple[UUID, UUID]) -> dict[tuple[UUID, UUID], str]:
+    async with database.transaction() as tx:
+        return await open_ids(tx, pairs, wall_now=NOON)
+
+
+async def test_a_person_has_another_name_in_every_app(database: Database) -> None:
+    """Two shops that lay their books side by side learn nothing."""
+    alice, apps = new_id(), [new_id() for _ in range(10)]
+    names = await ask(database, *((app, alice) for app in apps))
+    assert len(set(names.values())) == 10
+    assert all(re.fullmatch(r"o[A-Za-z0-9_-]{27}", name) for name in names.values())
+
+
+async def test_the_name_stays(database: Database) -> None:
+    pair = (new_id(), new_id())
+    assert await ask(database, pair) == await ask(database, pair)
+
+
+async def test_known_and_unknown_pairs_can_be_asked_together(database: Database) -> None:
+    app, alice, bob = new_id(), new_id(), new_id()
+    first = await ask(database, (app, alice))
+    both = await ask(database, (app, bob), (app, alice), (app, bob))
+    assert both[app, alice] == first[app, alice]
+    assert both.keys() == {(app, alice), (app, bob)}
+    assert both[app, alice] != both[app, bob]
+    assert await ask(database) == {}
+
+
+async def test_an_app_finds_its_own_people_only(database: Database) -> None:
+    tea, coffee, alice = new_id(), new_id(), PersonId(new_id())
+    name = (await ask(database, (tea, alice)))[tea, alice]
+    async with database.transaction() as tx:
+        assert await person_by_open_id(tx, tea, name) == alice
+        assert await person_by_open_id(tx, coffee, name) is None
+        assert await person_by_open_id(tx, tea, "o" + "x" * 27) is None
+
+
+async def test_asked_for_at_once_there_is_one_name(database: Database, dsn: str) -> None:
+    """In two processes, in all orders, over many pairs: everybody hears the same, and nobody waits for ever."""
+    elsewhere = await Database.open(dsn, size=5, name="elsewhere")
+    app, people = new_id(), [new_id() for _ in range(15)]
+    pairs = [(app, person) for person in people]
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(
+            *(ask((database, elsewhere)[n % 2], *pairs[n:], *pairs[:n]) for n in range(15)),
+            *(ask((database, elsewhere)[n % 2], *pairs[::-1]) for n in range(15)),
+        )
+    await elsewhere.close()
+    assert all(answer == answers[0] for answer in answers)
+    assert len(set(answers[0].values())) == 15
+    assert await ask(database, *pairs) == answers[0]
+
+
+async def test_a_name_that_was_rolled_back_was_never_given(database: Database) -> None:
+    pair = (new_id(), new_id())
+    given: dict[tuple[UUID, UUID], str] = {}
+    try:
+        async with database.transaction() as tx:
+            given = await open_ids(tx, [pair], wall_now=NOON)
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    async with database.transaction() as tx:
+        assert await person_by_open_id(tx, pair[0], given[pair]) is None

@@ -1,0 +1,85 @@
+"""What a live world does not let itself be told."""
+
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import msgspec
+import pytest
+
+from dewpond.kit import clock, worlds
+from dewpond.kit.db import Database
+from dewpond.kit.worlds import OnlyInSandbox, World, WorldKind
+from dewpond.settings import Settings
+from dewpond.wiring import outgoing_policy
+from dewpond.worker import advance, drain
+
+
+@pytest.fixture(scope="module")
+async def world(database: Database) -> World:
+    async with database.transaction() as tx:
+        return await worlds.create_world(
+            tx, WorldKind.LIVE, public_url="https://pay.example", wall_now=clock.wall_now()
+        )
+
+
+async def test_its_clock_is_not_moved(house: Any, hands: Any) -> None:
+    with pytest.raises(OnlyInSandbox):
+        await advance(house, (await hands.now()).world + timedelta(days=1))
+
+
+async def test_it_works_all_the_same(house: Any, hands: Any, kitchen: Any) -> None:
+    await hands.plan("cup")
+    await drain(house)
+    assert kitchen.done == ["cup"]
+
+
+@pytest.mark.parametrize(
+    ("_case", "kind", "listeners", "networks", "address", "port", "objection"),
+    [
+        ("a live world and a private address", "live", [], [], "10.0.0.7", 80, "private"),
+        ("a live world and what its operator lists", "live", [], ["10.0.0.0/24"], "10.0.0.7", 80, None),
+        ("a live world and the public", "live", [], [], "8.8.8.8", 443, None),
+        ("a sandbox on loopback", "sandbox", [("127.0.0.1", 8601)], [], "10.0.0.7", 80, None),
+        ("its own door", "sandbox", [("127.0.0.1", 8601)], [], "127.0.0.1", 8601, "our own listener"),
+        ("a sandbox that others can reach", "sandbox", [("0.0.0.0", 8601)], [], "10.0.0.7", 80, "private"),  # noqa: S104 - judged, never bound
+        (
+            "one door of two is open to others",
+            "sandbox",
+            [("::1", 1), ("192.168.1.2", 2)],
+            [],
+            "127.0.0.1",
+            80,
+            "loopback",
+        ),
+        ("a sandbox as it was last served", "sandbox", [], [], "127.0.0.1", 80, "loopback"),
+        (
+            "metadata, whatever is listed",
+            "sandbox",
+            [("localhost", 1)],
+            ["169.254.0.0/16"],
+            "169.254.169.254",
+            80,
+            "cloud metadata",
+        ),
+    ],
+)
+def test_whom_a_world_may_call(
+    _case: str,
+    kind: str,
+    listeners: list[tuple[str, int]],
+    networks: list[str],
+    address: str,
+    port: int,
+    objection: str | None,
+    world: World,
+    settings: Settings,
+) -> None:
+    from dataclasses import replace
+
+    policy = outgoing_policy(
+        msgspec.structs.replace(world, kind=WorldKind(kind)),
+        replace(settings, callback_networks=tuple(ip_network(network) for network in networks)),
+        listeners,
+    )
+    assert policy.objection(ip_address(address), port) == objection
