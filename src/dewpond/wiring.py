@@ -10,11 +10,12 @@ from uuid import UUID
 
 from dewpond import openplatform, pay, reservoir, wechat
 from dewpond.kit import worlds
+from dewpond.kit.addresses import Policy
 from dewpond.kit.batch import Batch
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Database, Tx
 from dewpond.kit.failures import Failure
-from dewpond.kit.http import Outgoing, Policy
+from dewpond.kit.http import Outgoing
 from dewpond.kit.jobs import Done, Job, Outcome
 from dewpond.kit.outbox import Event, Fact
 from dewpond.kit.secrets import MasterKeys

@@ -19,15 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from dewpond.kit import crypto
-from dewpond.kit.http import (
-    AddressRefused,
-    Answer,
-    Outgoing,
-    Policy,
-    Unreachable,
-    UrlRefused,
-    parse_url,
-)
+from dewpond.kit.addresses import AddressRefused, Policy, UrlRefused, parse_url
+from dewpond.kit.http import Answer, Outgoing, Unreachable
 
 SANDBOX = Policy(allow_private=True)
 LIVE = Policy()

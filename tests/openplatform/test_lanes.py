@@ -4,7 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from dewpond.kit.http import Outgoing, Policy
+from dewpond.kit.addresses import Policy
+from dewpond.kit.http import Outgoing
 from dewpond.kit.ids import new_id
 from dewpond.openplatform import lanes as lanes_module
 from dewpond.openplatform.lanes import Lanes

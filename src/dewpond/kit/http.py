@@ -1,64 +1,38 @@
 """Outgoing HTTP that cannot be turned against us.
 
 Merchants tell us where to call, so every address is hostile until judged. A name is resolved once, each answer is
-judged by the `Policy`, and the connection goes to the very address that was judged: there is no second look-up a
-name server could answer otherwise. Redirects are not followed, proxies of the environment are not used, time and
-size have ends. TLS still names and checks the host of the URL.
+judged by the policy (`kit/addresses`), and the connection goes to the very address that was judged: there is no
+second look-up a name server could answer otherwise. Redirects are not followed, proxies of the environment are not
+used, time and size have ends. TLS still names and checks the host of the URL.
 
-Built on httpcore2 (the floor of httpx2) with a network backend of our own; on the way of every callback httpx2's
-client and anyio's streams would cost about as much processor again as the call itself.
+HTTP/1.1 is h11's; sockets, the look at the address and a small store of idle connections are ours. A pooled client
+costs several times as much processor per call, and this is on the way of every callback.
 """
 
 import asyncio
 import contextlib
 import ipaddress
-import re
-import select
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Final
 
-import httpcore2
-import idna
+import h11
 import msgspec
 
+from dewpond.kit.addresses import AddressRefused, IPAddress, Policy, Target, parse_url, unmapped
 from dewpond.kit.failures import Failure, Kind
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-#: A door of our own: a port on every address of this machine, or on one address.
-Listener = int | tuple[IPAddress, int]
-
-_MAX_CONNECTIONS: Final = 100
-_MAX_IDLE: Final = 20
-_IDLE_SECONDS: Final = 5.0
+_MAX_CONNECTIONS: Final = 100  # at once, and as many may rest
+_IDLE_SECONDS: Final = 4.0  # shorter than the five seconds after which many servers hang up
 _TRIES: Final = 3  # how many addresses of one name are tried
-_URL_LIMIT: Final = 2048
-_PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
-_HOST: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*")
-_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _OURS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"})
 
 #: A slow name server must not use up the loop's own threads, which belong to everybody.
 _NAMES: Final = ThreadPoolExecutor(max_workers=16, thread_name_prefix="dewpond-names")
-
-
-class AddressRefused(Failure):
-    """This address may not be called from here."""
-
-    code, kind = "address_refused", Kind.FORBIDDEN
-
-
-class UrlRefused(AddressRefused):
-    """This is not a URL that can be called: http or https, a host, no user, a port from 1 to 65535."""
-
-    code, kind = "url_refused", Kind.INVALID
 
 
 class Unreachable(Failure):
@@ -67,298 +41,143 @@ class Unreachable(Failure):
     code, kind = "unreachable", Kind.UNAVAILABLE
 
 
-# --- judging addresses ------------------------------------------------------------------------------------------------
-
-
-def _networks(words: str, *networks: str) -> list[tuple[IPNetwork, str]]:
-    return [(ipaddress.ip_network(network), words) for network in networks]
-
-
-#: Refused whatever an operator allows. Written out, because what `ipaddress` calls global changes between Pythons.
-_NEVER: Final = (
-    *_networks("cloud metadata", "169.254.169.254/32", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
-    *_networks("cloud metadata", "fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128"),
-    *_networks("unspecified", "0.0.0.0/8", "::/128"),
-    *_networks("link-local", "169.254.0.0/16", "fe80::/10", "fec0::/10"),
-    *_networks("broadcast", "255.255.255.255/32"),
-    *_networks("multicast", "224.0.0.0/4", "ff00::/8"),
-    *_networks("reserved", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.51.100.0/24", "203.0.113.0/24"),
-    *_networks("reserved", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "3fff::/20"),
-)
-_PRIVATE: Final = (
-    *_networks("loopback", "127.0.0.0/8", "::1/128"),
-    *_networks("private", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
-)
-#: Neither public nor everybody's private: carriers, overlay networks, benchmarks, proxies with invented addresses.
-_SHARED: Final = _networks("shared", "100.64.0.0/10", "198.18.0.0/15")
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
-
-
-def _find(address: IPAddress, table: Iterable[tuple[IPNetwork, str]]) -> str | None:
-    return next((words for network, words in table if address in network), None)
-
-
-def unwrap(address: IPAddress) -> tuple[IPAddress, bool]:
-    """The address that is really meant, and whether a tunnel carries it there (6to4, NAT64, Teredo).
-
-    An IPv4-mapped address is the IPv4 address in another spelling; a tunnelled one is reached by way of a relay.
-    """
-    if isinstance(address, ipaddress.IPv4Address):
-        return address, False
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped, False
-    if address.sixtofour is not None:
-        return address.sixtofour, True
-    if address.teredo is not None:
-        return address.teredo[1], True
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), True
-    return address, False
-
-
-def _unmapped(address: IPAddress) -> IPAddress:
-    meant, tunnelled = unwrap(address)
-    return address if tunnelled else meant
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be called. Public addresses always; the rest as follows; link-local and metadata never."""
-
-    allow_private: bool = False
-    """Also loopback, RFC 1918 and unique local addresses: for a sandbox that is itself bound to loopback."""
-    allowed_networks: tuple[IPNetwork, ...] = ()
-    """Networks an operator lists, private or shared ones."""
-    own_listeners: frozenset[Listener] = frozenset()
-    """Our own doors, never to be reached. A bare port, or one on the unspecified address, is refused on every
-    address of this machine; the same port elsewhere, and other ports here, stay open."""
-
-    def objection(self, address: IPAddress, port: int) -> str | None:
-        """Why this address may not be called, in a word or two; None when it may."""
-        meant, tunnelled = unwrap(address)
-        never = _find(address, _NEVER) or _find(meant, _NEVER)
-        if never is not None:
-            return never
-        if tunnelled:
-            # A relay would carry it into somebody's private network, maybe ours: only public ones go through it.
-            private = _find(meant, (*_PRIVATE, *_SHARED))
-            return private and f"{private}, by way of a tunnel"
-        if self._is_own(meant, port):
-            return "our own listener"
-        if any(meant in network for network in self.allowed_networks if network.version == meant.version):
-            return None
-        private = _find(meant, _PRIVATE)
-        if private is not None:
-            return None if self.allow_private else private
-        if meant.version == 6 and meant not in _PUBLIC_V6:
-            return "reserved"
-        return _find(meant, _SHARED)
-
-    def _is_own(self, address: IPAddress, port: int) -> bool:
-        for listener in self.own_listeners:
-            if isinstance(listener, int):
-                if listener == port and _is_here(address):
-                    return True
-            elif listener[1] == port:
-                at = _unmapped(listener[0])
-                if at == address or (at.is_unspecified and _is_here(address)):
-                    return True
-        return False
-
-
-def _is_here(address: IPAddress) -> bool:
-    """Whether this machine answers to the address: only its own can be bound."""
-    if address.is_loopback:
-        return True
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((str(address), 0))
-        except OSError:
-            return False
-    return True
-
-
-# --- reading URLs -----------------------------------------------------------------------------------------------------
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A URL taken apart, its host in the one spelling that is judged, connected to and named in TLS."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-    """Path and query as they go on the request line."""
-
-    @property
-    def host_header(self) -> str:
-        """The value of `Host`: brackets around IPv6, the port only where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _default_port(self.scheme) else f"{host}:{self.port}"
-
-
-def parse_url(url: str) -> Target:
-    """Take a URL apart strictly, for calling it now or for refusing it when it is handed in; asks no name server.
-
-    Internationalised names become their ASCII form, and the many old spellings of an IPv4 address (decimal, octal,
-    hex, shortened) the usual one. Refuses what is unclear with `UrlRefused`.
-    """
-    if len(url) > _URL_LIMIT:
-        raise UrlRefused(reason="too long")
-    if re.search(r"[\x00-\x20\x7f\\]", url):
-        raise UrlRefused(reason="blanks, control characters or backslashes")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise UrlRefused(reason="not a URL") from None
-    if parts.scheme not in ("http", "https"):
-        raise UrlRefused(reason="neither http nor https")
-    if "@" in parts.netloc:
-        raise UrlRefused(reason="a user or password in it")
-    if not host:
-        raise UrlRefused(reason="no host")
-    if port == 0 or parts.netloc.endswith(":"):
-        raise UrlRefused(reason="port not from 1 to 65535")
-    return Target(
-        scheme=parts.scheme,
-        host=_plain_host(host, bracketed="[" in parts.netloc),
-        port=port or _default_port(parts.scheme),
-        path=quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_PRINTABLE),
-    )
-
-
-def _default_port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80
-
-
-def _plain_host(host: str, *, bracketed: bool) -> str:
-    """The host in its one spelling."""
-    if bracketed:
-        try:
-            address = ipaddress.IPv6Address(host)
-        except ValueError:
-            raise UrlRefused(reason="not an IPv6 address") from None
-        if address.scope_id is not None:
-            raise UrlRefused(reason="an address with a zone")
-        return str(address)
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode()
-        except UnicodeError:
-            raise UrlRefused(reason="not a host name") from None
-    host = host.lower().removesuffix(".")
-    if not _HOST.fullmatch(host):
-        raise UrlRefused(reason="not a host name")
-    if _NUMBER.fullmatch(host.rpartition(".")[2]):  # what ends in a number is an address or nothing
-        try:
-            return str(ipaddress.IPv4Address(socket.inet_aton(host)))
-        except OSError:
-            raise UrlRefused(reason="not an IPv4 address") from None
-    return host
-
-
 # --- the wire ---------------------------------------------------------------------------------------------------------
 
 
-class _Stream(httpcore2.AsyncNetworkStream):
-    """One connected socket, for httpcore2. Writes are gathered until the answer is read: one packet per request.
+class _Connection(asyncio.Protocol):
+    """One connection to one origin, for one exchange after the other.
 
-    The timeouts httpcore2 hands over are not used: `Outgoing.post` holds one deadline over the whole call.
+    What comes unasked makes it unfit: an answer nobody waits for must not become the answer to the next call.
     """
 
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-        self._waiting: list[bytes] = []
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.CLIENT)
+        self._transport: asyncio.Transport | None = None
+        self._wakes: asyncio.Future[None] | None = None
+        self._lost: Exception | None = None
+        self._asked = False
+        #: Whether anything of the answer has come.
+        self.has_heard = False
+        #: Whether another exchange may follow.
+        self.is_fit = True
 
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.AsyncNetworkStream:
-        await self._open(ssl=ssl_context, server_hostname=server_hostname)
-        return self
+    async def exchange(self, request: h11.Request, body: bytes, most: int) -> tuple[h11.Response, bytes, bool]:
+        """Send a request and read its answer: the head, the body up to `most`, whether there was more."""
+        assert self._transport is not None
+        self._asked, self.has_heard = True, False
+        parts = [self._http.send(each) for each in (request, h11.Data(body), h11.EndOfMessage())]
+        # One packet, and not waited for: a receiver may answer before it has read everything.
+        self._transport.write(b"".join(part for part in parts if part))
+        response: h11.Response | None = None
+        kept = bytearray()
+        while True:
+            match await self._next_event():
+                case h11.Response() as response:
+                    continue
+                case h11.Data(data=data):
+                    kept += data
+                    if len(kept) > most:
+                        self.close()
+                        assert response is not None
+                        return response, bytes(kept[:most]), True
+                case h11.EndOfMessage():
+                    assert response is not None
+                    self._end_exchange()
+                    return response, bytes(kept), False
+                case h11.InformationalResponse():
+                    continue
+                case _:
+                    raise ConnectionAbortedError("closed without an answer")
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if buffer:
-            self._waiting.append(buffer)
+    async def _next_event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._lost is not None:
+                raise self._lost
+            self._wakes = asyncio.get_running_loop().create_future()
+            await self._wakes
+        return event
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._reader is None or self._writer is None:
-            await self._open()
-        assert self._reader is not None
-        assert self._writer is not None
-        if self._waiting:
-            # Not drained: all of it is in memory already, and a receiver may answer before it has read everything.
-            self._writer.write(b"".join(self._waiting))
-            self._waiting.clear()
-        return await self._reader.read(max_bytes)
-
-    async def aclose(self) -> None:
-        # Aborted, not closed: nothing is left to send, and a silent peer must not hold a TLS farewell open.
-        if self._writer is not None:
-            self._writer.transport.abort()
+    def _end_exchange(self) -> None:
+        self._asked = False
+        if self._http.their_state is h11.DONE and self._http.our_state is h11.DONE and not self._http.trailing_data[0]:
+            self._http.start_next_cycle()
         else:
-            self._socket.close()
+            self.close()
 
-    def get_extra_info(self, info: str) -> Any:
-        """httpcore2 asks whether an idle connection has become readable, which means that its peer hung up."""
-        if info == "is_readable":
-            return self._is_readable()
-        return self._writer.get_extra_info(info) if self._writer is not None else None
+    def close(self) -> None:
+        """Aborted, not closed: nothing is left to send, and a silent peer must not hold a TLS farewell open."""
+        self.is_fit = False
+        if self._transport is not None:
+            self._transport.abort()
 
-    def _is_readable(self) -> bool:
-        if self._reader is None or self._writer is None:
-            return False
-        if self._reader.at_eof() or self._writer.is_closing():
-            return True
-        poll = select.poll()
-        poll.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
 
-    async def _open(self, **tls: Any) -> None:
-        try:
-            self._reader, self._writer = await asyncio.open_connection(sock=self._socket, **tls)
-        except BaseException:
-            self._socket.close()
-            raise
+    def data_received(self, data: bytes) -> None:
+        if not self._asked:
+            self.close()
+            return
+        self.has_heard = True
+        self._http.receive_data(data)
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._end(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc)
+
+    def _end(self, why: Exception | None) -> None:
+        self.is_fit = False
+        if self._lost is None:
+            if self.has_heard and self._asked and why is None:
+                self._http.receive_data(b"")  # an answer without a length ends like this
+            self._lost = why or ConnectionAbortedError("closed without an answer")
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._wakes is not None and not self._wakes.done():
+            self._wakes.set_result(None)
 
 
-class _Backend(httpcore2.AsyncNetworkBackend):
-    """Resolves once, judges, and connects to what was judged."""
+async def _open(target: Target, policy: Policy, trust: ssl.SSLContext, timeout_seconds: float) -> _Connection:
+    """Resolve once, judge, and connect to what was judged."""
+    addresses = _allowed(target, policy, await _resolve(target.host, target.port))[:_TRIES]
+    for address in addresses[:-1]:
+        # One dead address must not eat the time of the next.
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(timeout_seconds / len(addresses)):
+                connected = await _connect(address, target.port)
+                break
+    else:
+        connected = await _connect(addresses[-1], target.port)
+    is_tls = target.scheme == "https"
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            _Connection,
+            sock=connected,
+            ssl=trust if is_tls else None,
+            server_hostname=target.host if is_tls else None,
+        )
+    except BaseException:
+        connected.close()
+        raise
+    return connection
 
-    def __init__(self, policy: Policy, timeout_seconds: float) -> None:
-        self._policy = policy
-        self._timeout_seconds = timeout_seconds
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        addresses = self._allowed(host, port, await _resolve(host, port))[:_TRIES]
-        for address in addresses[:-1]:
-            # One dead address must not eat the time of the next.
-            with contextlib.suppress(OSError):
-                async with asyncio.timeout(self._timeout_seconds / len(addresses)):
-                    return await _connect(address, port)
-        return await _connect(addresses[-1], port)
+def _allowed(target: Target, policy: Policy, addresses: Sequence[IPAddress]) -> list[IPAddress]:
+    """The addresses that may be called, in the order they came; refuses when none may.
 
-    def _allowed(self, host: str, port: int, addresses: Sequence[IPAddress]) -> list[IPAddress]:
-        """The addresses that may be called, in the order they came; refuses when none may.
-
-        Why is told, the address is not: what our name server says of an inner name is nobody's business.
-        """
-        objections = {address: self._policy.objection(address, port) for address in addresses}
-        allowed = [_unmapped(address) for address, objection in objections.items() if objection is None]
-        if not allowed:
-            reasons = {objection for objection in objections.values() if objection is not None}
-            raise AddressRefused(host=host, port=port, reason=", ".join(sorted(reasons)))
-        return allowed
+    Why is told, the address is not: what our name server says of an inner name is nobody's business.
+    """
+    objections = {address: policy.objection(address, target.port) for address in addresses}
+    allowed = [unmapped(address) for address, objection in objections.items() if objection is None]
+    if not allowed:
+        reasons = {objection for objection in objections.values() if objection is not None}
+        raise AddressRefused(host=target.host, port=target.port, reason=", ".join(sorted(reasons)))
+    return allowed
 
 
 async def _resolve(host: str, port: int) -> list[IPAddress]:
@@ -371,7 +190,7 @@ async def _resolve(host: str, port: int) -> list[IPAddress]:
     return [ipaddress.ip_address(str(sockaddr[0]).partition("%")[0]) for *_, sockaddr in answers]
 
 
-async def _connect(address: IPAddress, port: int) -> _Stream:
+async def _connect(address: IPAddress, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
     try:
         made.setblocking(False)
@@ -380,7 +199,54 @@ async def _connect(address: IPAddress, port: int) -> _Stream:
     except BaseException:
         made.close()
         raise
-    return _Stream(made)
+    return made
+
+
+class _Store:
+    """Idle connections by origin, the last used first; each is closed when it has been idle for too long."""
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[str, str, int], list[tuple[_Connection, asyncio.TimerHandle]]] = {}
+        self._count = 0
+
+    def take(self, origin: tuple[str, str, int]) -> _Connection | None:
+        """A connection that is fit for another exchange, if there is one."""
+        resting = self._idle.get(origin, [])
+        while resting:
+            connection, expiry = resting.pop()
+            expiry.cancel()
+            self._count -= 1
+            if not resting:
+                del self._idle[origin]
+            if connection.is_fit:
+                return connection
+        return None
+
+    def keep(self, origin: tuple[str, str, int], connection: _Connection) -> None:
+        """Let a connection rest until the next call."""
+        if self._count >= _MAX_CONNECTIONS:
+            connection.close()
+            return
+        expiry = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._expire, origin, connection)
+        self._idle.setdefault(origin, []).append((connection, expiry))
+        self._count += 1
+
+    def close(self) -> None:
+        for resting in self._idle.values():
+            for connection, expiry in resting:
+                expiry.cancel()
+                connection.close()
+        self._idle.clear()
+        self._count = 0
+
+    def _expire(self, origin: tuple[str, str, int], connection: _Connection) -> None:
+        connection.close()
+        left = [each for each in self._idle[origin] if each[0] is not connection]
+        self._count -= 1
+        if left:
+            self._idle[origin] = left
+        else:
+            del self._idle[origin]
 
 
 # --- calling ----------------------------------------------------------------------------------------------------------
@@ -409,18 +275,14 @@ class Outgoing:
         max_answer_bytes: int = 64 * 1024,
         extra_ca_file: Path | None = None,
     ) -> None:
-        trust = httpcore2.default_ssl_context()
+        self._trust = ssl.create_default_context()
         if extra_ca_file is not None:
-            trust.load_verify_locations(cafile=extra_ca_file)
+            self._trust.load_verify_locations(cafile=extra_ca_file)
+        self._policy = policy
         self._timeout_seconds = timeout_seconds
         self._max_answer_bytes = max_answer_bytes
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=trust,
-            max_connections=_MAX_CONNECTIONS,
-            max_keepalive_connections=_MAX_IDLE,
-            keepalive_expiry=_IDLE_SECONDS,
-            network_backend=_Backend(policy, timeout_seconds),
-        )
+        self._places = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._store = _Store()
 
     async def post(self, url: str, *, headers: list[tuple[str, str]], body: bytes) -> Answer:
         """Send `body` and wait for the answer, not longer than the deadline for everything together.
@@ -432,47 +294,59 @@ class Outgoing:
         request = _request(target, headers, body)
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                response = await self._pool.handle_async_request(request)
-                try:
-                    kept, cut = await self._read(response)
-                finally:
-                    await response.aclose()
-        except (OSError, httpcore2.RemoteProtocolError) as error:
+            async with asyncio.timeout(self._timeout_seconds), self._places:
+                response, kept, cut = await self._exchange(target, request, body)
+        except (OSError, h11.RemoteProtocolError) as error:
             raise Unreachable(host=target.host, port=target.port, reason=_in_words(error)) from error
         return Answer(
-            status=response.status,
-            headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers),
+            status=response.status_code,
+            headers=tuple(
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw_items()
+            ),
             body=kept,
             cut=cut,
             elapsed_ms=round((time.perf_counter() - started) * 1000),
         )
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        await self._pool.aclose()
+        """Close every connection that rests."""
+        self._store.close()
 
-    async def _read(self, response: httpcore2.Response) -> tuple[bytes, bool]:
-        """The body up to the limit. Stopping early leaves the connection unfit for use, and httpcore2 closes it."""
-        kept = bytearray()
-        assert isinstance(response.stream, AsyncIterable)
-        async for part in response.stream:
-            kept += part
-            if len(kept) > self._max_answer_bytes:
-                return bytes(kept[: self._max_answer_bytes]), True
-        return bytes(kept), False
+    async def _exchange(self, target: Target, request: h11.Request, body: bytes) -> tuple[h11.Response, bytes, bool]:
+        origin = (target.scheme, target.host, target.port)
+        rested = self._store.take(origin)
+        if rested is not None:
+            try:
+                return await self._over(rested, origin, request, body)
+            except ConnectionError:
+                if rested.has_heard:
+                    raise
+                # It hung up while it rested, as servers do: that is no answer to this call.
+        fresh = await _open(target, self._policy, self._trust, self._timeout_seconds)
+        return await self._over(fresh, origin, request, body)
+
+    async def _over(
+        self, connection: _Connection, origin: tuple[str, str, int], request: h11.Request, body: bytes
+    ) -> tuple[h11.Response, bytes, bool]:
+        try:
+            answer = await connection.exchange(request, body, self._max_answer_bytes)
+        except BaseException:
+            connection.close()
+            raise
+        if connection.is_fit:
+            self._store.keep(origin, connection)
+        return answer
 
 
-def _request(target: Target, headers: list[tuple[str, str]], body: bytes) -> httpcore2.Request:
+def _request(target: Target, headers: list[tuple[str, str]], body: bytes) -> h11.Request:
     if taken := _OURS.intersection(name.lower() for name, _ in headers):
         raise ValueError(f"these headers are not the caller's: {sorted(taken)}")
     if any(not value.isprintable() or not value.isascii() for pair in headers for value in pair):
         raise ValueError("header names and values are printable ASCII")
-    return httpcore2.Request(
-        "POST",
-        httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path),
+    return h11.Request(
+        method="POST",
+        target=target.path,
         headers=[("Host", target.host_header), *headers, ("Content-Length", str(len(body)))],
-        content=body,
     )
 
 
@@ -487,13 +361,13 @@ def _in_words(error: Exception) -> str:
             return "TLS handshake failed"
         case ConnectionRefusedError():
             return "connection refused"
+        case ConnectionAbortedError():
+            return "closed without an answer"
         case ConnectionError():
             return "connection reset"
         case socket.gaierror():
             return "name not found"
         case OSError():
             return "no route to the address"
-        case _ if "without sending a response" in str(error):
-            return "closed without an answer"
         case _:
             return "the answer is not HTTP/1.1"

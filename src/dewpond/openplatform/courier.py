@@ -11,11 +11,12 @@ from uuid import UUID
 
 import msgspec
 
+from dewpond.kit.addresses import AddressRefused
 from dewpond.kit.batch import Batch
 from dewpond.kit.clock import Now, wall_now
 from dewpond.kit.db import Database, Tx
 from dewpond.kit.failures import Failure
-from dewpond.kit.http import AddressRefused, Answer, Outgoing, Unreachable
+from dewpond.kit.http import Answer, Outgoing, Unreachable
 from dewpond.kit.ids import new_id
 from dewpond.kit.jobs import Again, Done, Job, Outcome, Snooze
 from dewpond.kit.secrets import MasterKeys

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 from msgspec import Meta
 
-from dewpond.kit.http import UrlRefused, parse_url
+from dewpond.kit.addresses import UrlRefused, parse_url
 from dewpond.wechat.answers import BodyUnreadable, Issue, ParameterInvalid
 
 Body = TypeVar("Body")
