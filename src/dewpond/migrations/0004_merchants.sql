@@ -69,6 +69,7 @@ create table merchants.platform_keys (
   check ((certificate is null) = (not_after is null))
 );
 comment on table merchants.platform_keys is 'reference';
-create unique index platform_keys_merchant on merchants.platform_keys (merchant_id) where merchant_id is not null;
+-- Nulls are not equal here: many certificates of the world, one public key per merchant, and both are found by it.
+create unique index platform_keys_merchant on merchants.platform_keys (merchant_id);
 
 grant select, insert, update on all tables in schema merchants to dewpond_app;
