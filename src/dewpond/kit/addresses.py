@@ -91,6 +91,7 @@ def unwrap(address: IPAddress) -> tuple[IPAddress, bool]:
 
 
 def unmapped(address: IPAddress) -> IPAddress:
+    """The IPv4 address that an IPv6 one only wraps; otherwise the address itself."""
     meant, tunnelled = unwrap(address)
     return address if tunnelled else meant
 

@@ -3,7 +3,7 @@
 import secrets as random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -130,30 +130,28 @@ def _refusal(opening: Opening, held: _Earlier) -> Failure | None:
 
 
 async def _insert(tx: Tx, openings: Sequence[Opening], fresh: Sequence[Opened]) -> list[PaymentId]:
-    rows = [
-        (
-            o.merchant_id,
-            new.payment_id,
-            o.app_id,
-            o.merchant_reference,
-            o.description,
-            o.amount.minor,
-            o.amount.currency,
-            o.fee_rate_bp,
-            o.now.world,
-            o.expires_at,
-            o.request.trade_type,
-            o.request.request_hash,
-            o.request.notify_url,
-            o.request.attach,
-            o.request.device_id,
-            o.request.platform_key_id,
-            new.code,
-            o.now.world + CODE_LIFE,
-        )
-        for o, new in zip(openings, fresh, strict=True)
-    ]
-    return await tx.values(sql.open_payments, **dict(zip(sql.open_payments.parameters, columns(rows, 18), strict=True)))
+    """Write payment, request and code of each opening whose number is free; the ids that were written."""
+    columns_of: dict[str, list[Any]] = {
+        "merchant_id": [o.merchant_id for o in openings],
+        "id": [new.payment_id for new in fresh],
+        "app_id": [o.app_id for o in openings],
+        "merchant_reference": [o.merchant_reference for o in openings],
+        "description": [o.description for o in openings],
+        "minor": [o.amount.minor for o in openings],
+        "currency": [o.amount.currency for o in openings],
+        "fee_rate_bp": [o.fee_rate_bp for o in openings],
+        "opened_at": [o.now.world for o in openings],
+        "expires_at": [o.expires_at for o in openings],
+        "trade_type": [o.request.trade_type for o in openings],
+        "request_hash": [o.request.request_hash for o in openings],
+        "notify_url": [o.request.notify_url for o in openings],
+        "attach": [o.request.attach for o in openings],
+        "device_id": [o.request.device_id for o in openings],
+        "platform_key_id": [o.request.platform_key_id for o in openings],
+        "code": [new.code for new in fresh],
+        "code_expires_at": [o.now.world + CODE_LIFE for o in openings],
+    }
+    return await tx.values(sql.open_payments, **columns_of)
 
 
 async def _lock_earlier(tx: Tx, openings: Sequence[Opening]) -> dict[tuple[MerchantId, str], _Earlier]:
