@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -20,6 +21,7 @@ from dewpond.identity import (
 )
 from dewpond.kit.db import Database
 from dewpond.kit.failures import Failure
+from dewpond.kit.ids import new_id
 from dewpond.kit.secrets import MasterKeys, MasterKeyUnknown
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -53,12 +55,18 @@ async def elsewhere(dsn: str) -> AsyncIterator[Database]:
 
 
 async def spend(
-    database: Database, payer: PersonId, pin: str, at: datetime = NOON, *, secrets: MasterKeys = ONE
+    database: Database,
+    payer: PersonId,
+    pin: str,
+    at: datetime = NOON,
+    *,
+    secrets: MasterKeys = ONE,
+    try_id: UUID | None = None,
 ) -> Failure | None:
     """One try in a transaction of its own, as a confirmation makes it."""
     async with database.transaction() as tx:
         tries = await PinTries.lock(tx, [payer], secrets=secrets)
-        refusal = tries.spend(payer, pin, at)
+        refusal = tries.spend(payer, pin, at, try_id=try_id or new_id())
         await tries.save(tx)
     return refusal
 
@@ -241,8 +249,8 @@ async def test_a_batch_counts_every_try_of_one_person(database: Database, new_pa
     alice, bob, carol = await new_payer(), await new_payer(), await new_payer(pin=None)
     async with database.transaction() as tx:
         tries = await PinTries.lock(tx, [alice, bob, alice, carol], secrets=ONE)
-        outcomes = [tries.spend(alice, WRONG, NOON) for _ in range(7)]
-        outcomes += [tries.spend(bob, PIN, NOON), tries.spend(carol, PIN, NOON)]
+        outcomes = [tries.spend(alice, WRONG, NOON, try_id=new_id()) for _ in range(7)]
+        outcomes += [tries.spend(bob, PIN, NOON, try_id=new_id()), tries.spend(carol, PIN, NOON, try_id=new_id())]
         await tries.save(tx)
     assert [type(outcome) for outcome in outcomes] == [PinWrong] * 4 + [PinLocked] * 3 + [type(None), PinNotSet]
     assert await row_of(database, alice) == (5, NOON + DAY)
@@ -258,7 +266,7 @@ async def test_people_locked_in_any_order_do_not_wait_for_each_other(
         async with pool.transaction() as tx:
             tries = await PinTries.lock(tx, order, secrets=ONE)
             for payer in order:
-                assert tries.spend(payer, PIN, NOON) is None
+                assert tries.spend(payer, PIN, NOON, try_id=new_id()) is None
             await tries.save(tx)
 
     async with asyncio.timeout(30):
@@ -273,3 +281,15 @@ async def test_another_persons_wrong_tries_are_their_own(database: Database, new
     for _ in range(5):
         await spend(database, alice, WRONG)
     assert await spend(database, bob, PIN) is None
+
+
+async def test_the_same_yes_asked_again_spends_one_try(database: Database, new_payer: NewPayer) -> None:
+    """As a batch does whose commit was lost: the person tapped once."""
+    payer, tap = await new_payer(), new_id()
+    for _ in range(3):
+        refusal = await spend(database, payer, WRONG, try_id=tap)
+        assert isinstance(refusal, PinWrong)
+        assert refusal.facts["tries_left"] == 4
+    assert await row_of(database, payer) == (1, None)
+    assert isinstance(await spend(database, payer, WRONG), PinWrong)
+    assert await row_of(database, payer) == (2, None)

@@ -172,6 +172,24 @@ async def test_a_lost_connection_is_asked_again_and_not_answered(desk: Desk, los
     assert desk.served == [["Alice"]] * 3
 
 
+@pytest.mark.parametrize(
+    ("_case", "faults", "told"),
+    [
+        ("lost, then crowded", [asyncpg.TooManyConnectionsError("full"), ConnectionResetError("gone")], "done Alice"),
+        ("lost, then in a restore", [asyncpg.ObjectNotInPrerequisiteStateError("x"), TimeoutError()], "done Alice"),
+        ("a deadlock's victim", [asyncpg.DeadlockDetectedError("you")], "done Alice"),
+        ("lost, then a fault of ours", [ZeroDivisionError("ours"), ConnectionResetError("gone")], OutcomeUnknown),
+    ],
+)
+async def test_what_may_have_been_done_is_never_answered_as_failed(
+    _case: str, faults: list[BaseException], told: Any, desk: Desk
+) -> None:
+    calls: Batch[str, str] = Batch(desk.carry_out, key=by_itself)
+    desk.faults["Alice"] = faults  # the last one first
+    (outcome,) = await asyncio.gather(calls.submit("Alice"), return_exceptions=True)
+    assert outcome == told or type(outcome) is told
+
+
 async def test_a_connection_that_stays_lost_leaves_the_outcome_unknown(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

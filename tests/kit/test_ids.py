@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dewpond.kit.ids import IdInvalid, derived_id, from_text, new_id, to_text
+from dewpond.kit.ids import IdInvalid, derived_beside, derived_id, from_text, new_id, to_text
 
 prefixes = st.sampled_from(["pay", "rfd", "mch", "per", "dlv"])
 
@@ -77,3 +77,18 @@ def test_other_parts_have_another_derived_id(parts: list[tuple[str, ...]]) -> No
 
 def test_where_parts_are_cut_matters() -> None:
     assert derived_id("ab", "c") != derived_id("a", "bc")
+
+
+def test_an_id_derived_beside_another_sorts_with_it_and_is_always_the_same() -> None:
+    parent = new_id()
+    beside = derived_beside(parent, "payment")
+    assert beside == derived_beside(parent, "payment")
+    assert beside != derived_beside(parent, "refund")
+    assert beside != derived_beside(new_id(), "payment")
+    assert beside.int >> 80 == parent.int >> 80
+    assert beside.version == 8
+
+
+def test_the_recipe_of_ids_beside_others_never_changes() -> None:
+    parent = uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+    assert derived_beside(parent, "payment") == uuid.UUID("01890a5d-ac96-8d67-9266-787fa5bd0b29")

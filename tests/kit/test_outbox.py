@@ -171,7 +171,7 @@ async def test_many_writers_and_relays_leave_no_gap_and_lose_nothing(database: D
     kettles = [new_id() for _ in range(12)]
     turns = {kettle: asyncio.Lock() for kettle in kettles}  # as the row lock of an aggregate does
     committed: dict[UUID, int] = dict.fromkeys(kettles, 0)
-    writing = True
+    writing = relaying = True
 
     async def write(seed: int) -> None:
         chance = random.Random(seed)
@@ -198,7 +198,7 @@ async def test_many_writers_and_relays_leave_no_gap_and_lose_nothing(database: D
 
     async def read() -> list[Fact]:
         seen: list[Fact] = []
-        while writing or await relay_all(database):
+        while relaying or await relay_all(database):  # while one is at it, another one's relay finds nothing to do
             seen += await facts_after(others, start + len(seen))
             assert without_gaps(seen, start)
             await asyncio.sleep(0)
@@ -210,6 +210,7 @@ async def test_many_writers_and_relays_leave_no_gap_and_lose_nothing(database: D
         await asyncio.gather(*(write(seed) for seed in range(10)))
         writing = False
         await asyncio.gather(*relays)
+        relaying = False
         seen = await reader
     await others.close()
 

@@ -21,6 +21,11 @@ TWO = MasterKeys({"k1": b"\x01" * 32, "k2": b"\x02" * 32})
 LINE = "k1:" + "A" * 43 + "=\n"
 
 
+def ids(path: Path) -> list[str]:
+    """Names of the keys in a file, oldest first."""
+    return [line.partition(":")[0] for line in path.read_text().splitlines()]
+
+
 def key_file(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
     path = tmp_path / "master.keys"
     path.write_text(text)
@@ -121,6 +126,42 @@ def test_a_file_that_exists_is_not_touched(tmp_path: Path) -> None:
     assert path.read_text() == LINE
 
 
+def test_a_crash_while_a_file_is_made_leaves_none_or_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "master.keys"
+
+    def power_cut(_: int) -> None:
+        raise OSError("the lights go out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", power_cut)
+        with pytest.raises(OSError, match="lights"):
+            MasterKeys.create(path)
+    assert not path.exists()
+    assert MasterKeys.create(path).current_id == "k1"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["master.keys"]
+
+
+def test_of_many_who_make_a_file_one_does_and_nobody_sees_half_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "master.keys"
+    sealed: list[bytes] = []
+
+    def make_or_take() -> None:
+        try:
+            keys = MasterKeys.create(path)
+        except KeyFileUnusable:
+            keys = MasterKeys.load(path)
+        sealed.append(keys.seal(b"secret", table="t", row="1"))
+
+    threads = [threading.Thread(target=make_or_take) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [MasterKeys.load(path).unseal(one, table="t", row="1") for one in sealed] == [b"secret"] * 16
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o610, 0o777], ids=oct)
 def test_a_file_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     with pytest.raises(KeyFileUnusable, match="chmod 600"):
@@ -149,7 +190,7 @@ def test_a_file_not_in_form_is_refused_and_not_quoted(tmp_path: Path, _case: str
 
 
 def test_blank_lines_and_remarks_are_let_be(tmp_path: Path) -> None:
-    assert MasterKeys.load(key_file(tmp_path, f"# the world's keys\n\n{LINE}\n")).ids == ("k1",)
+    assert MasterKeys.load(key_file(tmp_path, f"# the world's keys\n\n{LINE}\n")).current_id == "k1"
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -164,7 +205,8 @@ def test_rotation_adds_a_key_and_keeps_the_old_ones(tmp_path: Path) -> None:
     sealed = MasterKeys.create(path).seal(b"secret", table="t", row="1")
     assert add_key(path) == "k2"
     rotated = MasterKeys.load(path)
-    assert rotated.ids == ("k1", "k2")
+    assert ids(path) == ["k1", "k2"]
+    assert rotated.current_id == "k2"
     assert rotated.needs_reseal(sealed)
     assert rotated.unseal(sealed, table="t", row="1") == b"secret"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -175,7 +217,8 @@ def test_rotation_survives_what_a_crash_left_behind_and_a_missing_last_newline(t
     path = key_file(tmp_path, LINE.rstrip("\n"))
     (tmp_path / "master.keys.new").write_text("half a li")
     assert add_key(path) == "k2"
-    assert MasterKeys.load(path).ids == ("k1", "k2")
+    assert ids(path) == ["k1", "k2"]
+    assert MasterKeys.load(path).current_id == "k2"
 
 
 def test_rotation_follows_a_link_to_the_real_file(tmp_path: Path) -> None:
@@ -185,7 +228,8 @@ def test_rotation_follows_a_link_to_the_real_file(tmp_path: Path) -> None:
     link.symlink_to(path)
     add_key(link)
     assert link.is_symlink()
-    assert MasterKeys.load(path).ids == ("k1", "k2")
+    assert ids(path) == ["k1", "k2"]
+    assert MasterKeys.load(path).current_id == "k2"
 
 
 def test_rotations_at_once_lose_no_key(tmp_path: Path) -> None:
@@ -196,7 +240,8 @@ def test_rotations_at_once_lose_no_key(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert MasterKeys.load(path).ids == tuple(f"k{number}" for number in range(1, 10))
+    assert ids(path) == [f"k{number}" for number in range(1, 10)]
+    assert MasterKeys.load(path).current_id == "k9"
 
 
 def test_rotation_refuses_a_file_it_could_not_load(tmp_path: Path) -> None:
@@ -204,3 +249,56 @@ def test_rotation_refuses_a_file_it_could_not_load(tmp_path: Path) -> None:
         add_key(tmp_path / "missing" / "master.keys")
     with pytest.raises(KeyFileUnusable):
         add_key(key_file(tmp_path, LINE, 0o644))
+
+
+# --- rotation under those who live through it -------------------------------------------------------------------------
+
+
+def test_who_meets_a_new_key_finds_it_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "master.keys"
+    server, verifier = MasterKeys.create(path), MasterKeys.load(path)
+    add_key(path)
+    rotated = MasterKeys.load(path)
+    fresh = rotated.seal(b"secret", table="t", row="1")
+    assert server.unseal(fresh, table="t", row="1") == b"secret"
+    assert server.current_id == "k2"  # what it seals from now on
+    assert not rotated.needs_reseal(server.seal(b"secret", table="t", row="1"))
+    assert verifier.derive("pin", "k2") == rotated.derive("pin", "k2")
+
+
+def test_an_unknown_key_costs_no_read_while_the_file_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "master.keys"
+    keys = MasterKeys.create(path)
+    opened: list[Path] = []
+    really = os.open
+
+    def counting(name: Path, flags: int, mode: int = 0o777) -> int:
+        opened.append(name)
+        return really(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", counting)
+    foreign = TWO.seal(b"secret", table="t", row="1")
+    for _ in range(50):
+        with pytest.raises(MasterKeyUnknown):
+            keys.unseal(foreign, table="t", row="1")
+    assert opened == []
+    path.write_text("k1:half a li")
+    for _ in range(50):
+        with pytest.raises(MasterKeyUnknown):
+            keys.unseal(foreign, table="t", row="1")
+    assert opened == [path, path]  # once to write it above, and once to read it
+
+
+def test_a_file_that_cannot_be_used_any_more_takes_no_key_away(tmp_path: Path) -> None:
+    path = tmp_path / "master.keys"
+    keys = MasterKeys.create(path)
+    sealed = keys.seal(b"secret", table="t", row="1")
+    path.write_text("k1:half a li")
+    with pytest.raises(MasterKeyUnknown):
+        keys.derive("pin", "k7")
+    path.unlink()
+    with pytest.raises(MasterKeyUnknown):
+        keys.derive("pin", "k7")
+    assert keys.unseal(sealed, table="t", row="1") == b"secret"

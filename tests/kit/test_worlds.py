@@ -25,6 +25,8 @@ from dewpond.kit.worlds import (
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+#: How far ahead a clock is frozen.
+AHEAD = timedelta(seconds=1)
 
 
 class _NothingHappened(Exception):
@@ -168,11 +170,12 @@ async def test_a_new_worlds_clocks_are_equal(database: Database) -> None:
 
 
 async def test_a_frozen_clock_stands_while_the_wall_goes_on(database: Database) -> None:
+    """A second ahead of when it was frozen: whoever read the running clock just before is not ahead of it."""
     async with undone(database) as tx:
         await sandbox(tx)
         await worlds.freeze_clock(tx, wall_now=NOON)
         frozen = (await worlds.get_world(tx)).time(NOON + HOUR)
-        assert frozen == Now(world=NOON, wall=NOON + HOUR)
+        assert frozen == Now(world=NOON + AHEAD, wall=NOON + HOUR)
 
 
 async def test_freezing_again_is_no_change(database: Database) -> None:
@@ -187,8 +190,8 @@ async def test_a_thawed_clock_runs_on_from_where_it_stood(database: Database) ->
         await sandbox(tx)
         await worlds.freeze_clock(tx, wall_now=NOON)
         await worlds.thaw_clock(tx, wall_now=NOON + DAY)
-        assert await world_time(tx, NOON + DAY) == NOON
-        assert await world_time(tx, NOON + DAY + HOUR) == NOON + HOUR
+        assert await world_time(tx, NOON + DAY) == NOON + AHEAD
+        assert await world_time(tx, NOON + DAY + HOUR) == NOON + AHEAD + HOUR
 
 
 async def test_thawing_a_running_clock_is_no_change(database: Database) -> None:

@@ -60,6 +60,7 @@ class _Pin(msgspec.Struct, kw_only=True):
     salt: bytes
     value: bytes
     tries: int
+    last_try: UUID | None
     locked_until: datetime | None
 
 
@@ -86,22 +87,26 @@ class PinTries:
     """The PINs of the people of one batch, under lock; every try counts whatever becomes of the payment.
 
     tries = await PinTries.lock(tx, payer_ids, secrets=secrets)
-    refusal = tries.spend(payer_id, pin, wall_now)       # None if it was the right one
+    refusal = tries.spend(payer_id, pin, wall_now, try_id=…)     # None if it was the right one
     await tries.save(tx)
     """
 
     def __init__(self, pins: Iterable[_Pin], secrets: MasterKeys) -> None:
         self._pins = {pin.person_id: pin for pin in pins}
         self._secrets = secrets
-        self._spent: set[UUID] = set()
+        self._before = {pin.person_id: (pin.tries, pin.locked_until) for pin in self._pins.values()}
 
     @classmethod
     async def lock(cls, tx: Tx, person_ids: Sequence[PersonId], *, secrets: MasterKeys) -> Self:
         """Lock these people's PIN rows, in the house's order."""
         return cls(await tx.rows(_Pin, sql.lock_pins, person_ids=list(set(person_ids))), secrets)
 
-    def spend(self, person_id: PersonId, pin: str, wall_now: datetime) -> Failure | None:
-        """Spend one try and compare; the refusal if there is one. The right PIN clears earlier wrong ones."""
+    def spend(self, person_id: PersonId, pin: str, wall_now: datetime, *, try_id: UUID) -> Failure | None:
+        """Spend one try and compare; the refusal if there is one. The right PIN clears earlier wrong ones.
+
+        `try_id` is ours, one per yes of a person: where a commit was lost and the same yes is asked again, its try is
+        not spent again.
+        """
         held = self._pins.get(person_id)
         if held is None:
             return PinNotSet()
@@ -109,8 +114,8 @@ class PinTries:
             if wall_now < held.locked_until:
                 return PinLocked(until=held.locked_until.isoformat(timespec="seconds"))
             held.tries, held.locked_until = 0, None
-        self._spent.add(person_id)
-        held.tries += 1
+        if held.last_try != try_id:
+            held.tries, held.last_try = held.tries + 1, try_id
         if held.tries > TRIES:  # the count was full and never locked: cannot be, and must not be a way in
             raise ValueError("a PIN with five tries spent is not locked")
         expected = _value(pin, held.salt, self._secrets.derive("pin", held.key_id))
@@ -123,14 +128,17 @@ class PinTries:
         return PinWrong(tries_left=TRIES - held.tries)
 
     async def save(self, tx: Tx) -> None:
-        """Write the counts down; called once, before the batch commits."""
-        if not self._spent:
-            return
+        """Write down the counts that have changed; called once, before the batch commits."""
         rows = [
-            (pin.person_id, pin.tries, pin.locked_until) for pin in self._pins.values() if pin.person_id in self._spent
+            (pin.person_id, pin.tries, pin.last_try, pin.locked_until)
+            for pin in self._pins.values()
+            if self._before[pin.person_id] != (pin.tries, pin.locked_until)
         ]
-        person_ids, tries, locked = columns(rows, 3)
-        await tx.run(sql.record_tries, person_ids=person_ids, tries=tries, locked_until=locked)
+        if rows:
+            person_ids, tries, last_tries, locked = columns(rows, 4)
+            await tx.run(
+                sql.record_tries, person_ids=person_ids, tries=tries, last_tries=last_tries, locked_until=locked
+            )
 
 
 def _value(pin: str, salt: bytes, key: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from dewpond.kit.db import CONNECTION_LOST, in_transaction
+from dewpond.kit.db import in_transaction, is_lost, is_passing
 from dewpond.kit.failures import Busy, Failure, OutcomeUnknown
 
 Item = TypeVar("Item")
@@ -86,7 +86,7 @@ class Batch(Generic[Item, Result]):
                     raise ValueError(f"{len(outcomes)} outcomes for {len(taken)} items")
             except Exception as error:  # noqa: BLE001 - one item's fault must not become its neighbours'
                 log.warning("batch.again_one_by_one", items=len(taken), error=repr(error))
-                outcomes = await self._one_by_one([item for item, _ in taken])
+                outcomes = await self._one_by_one([item for item, _ in taken], lost=is_lost(error))
             for (_, future), outcome in zip(taken, outcomes, strict=True):
                 if future.done():  # the caller has gone; what was done stays done
                     continue
@@ -110,29 +110,35 @@ class Batch(Generic[Item, Result]):
         self._queue.extendleft(reversed(later))
         return taken
 
-    async def _one_by_one(self, items: Sequence[Item]) -> list[Result | Failure | BaseException]:
+    async def _one_by_one(self, items: Sequence[Item], *, lost: bool) -> list[Result | Failure | BaseException]:
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         outcomes: list[Result | Failure | BaseException] = []
         for item in items:
-            outcomes.append(await self._alone(item, deadline))
+            outcomes.append(await self._alone(item, deadline, lost=lost))
             if isinstance(outcomes[-1], OutcomeUnknown):  # the rest would wait in vain, and the queue behind them
                 return outcomes + [OutcomeUnknown() for _ in items[len(outcomes) :]]
         return outcomes
 
-    async def _alone(self, item: Item, deadline: float) -> Result | Failure | BaseException:
+    async def _alone(self, item: Item, deadline: float, *, lost: bool) -> Result | Failure | BaseException:
         pause = 0.05
         while True:
             try:
                 [outcome] = await self._carry_out([item])
                 return outcome
-            except ValueError as error:  # asyncpg's word for what it cannot send; it is also an InterfaceError
-                return error
-            except CONNECTION_LOST as lost:
-                if asyncio.get_running_loop().time() > deadline:
-                    unknown = OutcomeUnknown()
-                    unknown.__cause__ = lost
-                    return unknown
+            except Exception as error:  # noqa: BLE001 - handed to the one caller it belongs to
+                lost = lost or is_lost(error)
+                if not is_passing(error) or asyncio.get_running_loop().time() > deadline:
+                    return _last_word(error, lost=lost)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
-            except Exception as error:  # noqa: BLE001 - handed to the one caller it belongs to
-                return error
+
+
+def _last_word(error: Exception, *, lost: bool) -> BaseException:
+    """What a caller is told that could not be served.
+
+    Once its item may have been committed, nothing but the same question answered says what became of it.
+    """
+    word: Exception = OutcomeUnknown() if lost else Busy() if is_passing(error) else error
+    if word is not error:
+        word.__cause__ = error
+    return word

@@ -36,6 +36,21 @@ CONNECTION_LOST: tuple[type[BaseException], ...] = (
     OSError,
 )
 
+#: Classes of SQLSTATE that pass by themselves: rolled back, too many connections, not now, ended by an operator.
+_PASSING: Final = frozenset({"40", "53", "55", "57"})
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection was lost, so that a commit may or may not have happened."""
+    # asyncpg says InterfaceError also of values it cannot send; those are ValueErrors, and nothing was sent
+    return isinstance(error, CONNECTION_LOST) and not isinstance(error, ValueError)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same question may be answered in a moment."""
+    return is_lost(error) or (isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _PASSING)
+
+
 #: The channel on which workers listen for "there is something to do".
 BELL: Final = "dewpond"
 _BELL_SECONDS: Final = 0.03
@@ -156,15 +171,26 @@ class Database:
         self._bell: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, dsn: str, *, session_dsn: str = "", size: int = 10, name: str = "dewpond") -> "Database":
-        """Connect; `size` bounds the connections. `session_dsn` is where `listen` and advisory locks may live."""
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        session_dsn: str = "",
+        size: int = 10,
+        name: str = "dewpond",
+        query_seconds: float | None = 30,
+    ) -> "Database":
+        """Connect; `size` bounds the connections. `session_dsn` is where `listen` and advisory locks may live.
+
+        A query that takes longer than `query_seconds` is ended; None lets those run on that read a whole book.
+        """
         pool = await asyncpg.create_pool(
             dsn,
             min_size=1,
             max_size=size,
             init=_prepare,
             reset=_keep,
-            command_timeout=30,
+            command_timeout=query_seconds,
             server_settings={
                 "application_name": name,
                 "timezone": "UTC",

@@ -168,10 +168,16 @@ def _put_off(job: Job, outcome: Outcome, now: Now) -> _PutOff:
         case GiveUp(because=because):
             return job.due_at, job.tries, _storable(because), now.wall, None
         case Failed(error=error):
+            # In wall time: what raised is mended by people and machines, whether or not the world's clock stands still.
             quarantined = now.wall if job.tries >= TRIES_BEFORE_QUARANTINE else None
-            return now.world + timedelta(seconds=2**job.tries), job.tries, _storable(error), quarantined, None
+            return job.due_at, job.tries, _storable(error), quarantined, now.wall + _pause_after(job.tries)
         case Done():
             raise ValueError("a job that is done is not put off")
+
+
+def _pause_after(tries: int) -> timedelta:
+    """1, 2, 4, 8 seconds."""
+    return timedelta(seconds=2 ** (tries - 1))
 
 
 def _storable(words: str) -> str:

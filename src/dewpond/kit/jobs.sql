@@ -35,7 +35,9 @@ select id from kit.jobs where id = any(%(ids)s::uuid[]) order by kind, subject f
 select true from kit.jobs where id = %(id)s and lease = %(lease)s for update;
 
 -- name: finish
-delete from kit.jobs where id = any(%(ids)s::uuid[]) and lease = any(%(leases)s::uuid[]);
+-- Each by its own lease: the jobs of one claim share one, and a job may have been claimed anew since.
+delete from kit.jobs j using unnest(%(ids)s::uuid[], %(leases)s::uuid[]) as u(id, lease)
+where j.id = u.id and j.lease = u.lease;
 
 -- name: put_off
 update kit.jobs j

@@ -1,9 +1,7 @@
 """Money is a whole number of its currency's smallest unit; amount and currency never part."""
 
 import re
-from collections.abc import Sequence
 from decimal import Decimal
-from itertools import accumulate, pairwise
 from typing import Final, NewType, Self
 
 import msgspec
@@ -66,11 +64,6 @@ class Money(msgspec.Struct, frozen=True, order=False):
     def _same(self, other: "Money") -> None:
         if other.currency != self.currency:
             raise ValueError(f"{self.currency} and {other.currency} cannot be added")
-
-    def split(self, weights: Sequence[int]) -> list["Money"]:
-        """Cut by weight without losing a unit: the parts always add up to the whole."""
-        cuts = [self.minor * edge // sum(weights) for edge in accumulate(weights, initial=0)]
-        return [Money(high - low, self.currency) for low, high in pairwise(cuts)]
 
     def share(self, rate_bp: int) -> "Money":
         """The part at a rate in basis points (1/10 000), rounded half up once."""

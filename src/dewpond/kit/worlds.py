@@ -6,6 +6,7 @@ sandbox   a clock that can be frozen and moved, and doors that tests need
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,8 @@ from dewpond.kit.failures import Failure, Kind
 from dewpond.kit.ids import new_id
 
 sql = queries(__file__)
+
+_FREEZE_AHEAD: Final = timedelta(seconds=1)
 
 
 class WorldKind(StrEnum):
@@ -109,10 +112,16 @@ async def set_public_url(tx: Tx, public_url: str) -> None:
 
 
 async def freeze_clock(tx: Tx, *, wall_now: datetime) -> World:
-    """Stop world time where it is; again is no change."""
+    """Stop world time, a second ahead; again is no change.
+
+    Ahead, because others have read the running clock and not yet committed what they do: nothing that is due at their
+    moment may lie beyond the frozen one.
+    """
     await require_sandbox(tx)
     world = await _lock(tx)
-    await tx.run(sql.set_clock, clock_offset=world.clock_offset, frozen_at=world.time(wall_now).world)
+    if world.frozen_at is None:
+        frozen_at = world.time(wall_now).world + _FREEZE_AHEAD
+        await tx.run(sql.set_clock, clock_offset=world.clock_offset, frozen_at=frozen_at)
     return await get_world(tx)
 
 

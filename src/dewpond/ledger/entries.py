@@ -54,11 +54,6 @@ class Outcome(StrEnum):
     CURRENCY_DIFFERS = "currency_differs"
     INSUFFICIENT = "insufficient"
 
-    @property
-    def stands(self) -> bool:
-        """Whether the money has moved, now or the first time."""
-        return self in {Outcome.POSTED, Outcome.REPEAT}
-
 
 class Transfer(msgspec.Struct, frozen=True):
     """Money from one account to another."""

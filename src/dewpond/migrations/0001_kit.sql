@@ -34,7 +34,7 @@ grant select, insert, update on kit.worlds to dewpond_app;
 -- Where facts wait, in the transaction that made them, for the relay. `seq` only orders what one relay pass sees:
 -- facts of one aggregate are made under its row lock, so their seq follows their order.
 create table kit.outbox (
-  seq           bigint generated always as identity,
+  seq           bigint generated always as identity primary key,   -- so that a long backlog is taken in slices
   id            uuid not null,
   kind          text not null,
   aggregate_id  uuid not null,

@@ -20,6 +20,7 @@ create table identity.pins (
   salt          bytea not null,
   value         bytea not null,
   tries         int not null default 0 check (tries between 0 and 5),
+  last_try      uuid,                      -- the wrong one counted last: asked again after a lost commit it is the same
   locked_until  timestamptz,               -- wall time
   set_at        timestamptz not null,
   foreign key (person_id) references identity.people (id)

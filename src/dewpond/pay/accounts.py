@@ -13,7 +13,7 @@ from uuid import UUID
 from dewpond import ledger
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx
-from dewpond.kit.ids import derived_id
+from dewpond.kit.ids import derived_beside, derived_id
 from dewpond.kit.money import CNY, Currency
 from dewpond.ledger import AccountCode, AccountId, EntryKey, NewAccount
 
@@ -64,19 +64,19 @@ async def open_merchant_accounts(tx: Tx, merchant_id: UUID, *, now: Now, currenc
 
 def payment_entry_key(payment_id: UUID) -> EntryKey:
     """The ledger key under which a payment is posted."""
-    return EntryKey(derived_id("payment", payment_id))
+    return EntryKey(derived_beside(payment_id, "payment"))
 
 
 def refund_entry_key(refund_id: UUID) -> EntryKey:
     """The ledger key under which a refund is posted."""
-    return EntryKey(derived_id("refund", refund_id))
+    return EntryKey(derived_beside(refund_id, "refund"))
 
 
 def refund_hold_key(refund_id: UUID) -> EntryKey:
     """The ledger key under which a refund's money is held until it is posted."""
-    return EntryKey(derived_id("refund hold", refund_id))
+    return EntryKey(derived_beside(refund_id, "refund hold"))
 
 
 def top_up_entry_key(top_up_id: UUID) -> EntryKey:
     """The ledger key under which a top-up is posted."""
-    return EntryKey(derived_id("top-up", top_up_id))
+    return EntryKey(derived_beside(top_up_id, "top-up"))

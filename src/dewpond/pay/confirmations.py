@@ -4,6 +4,7 @@ import secrets as random
 from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
+from uuid import UUID
 
 import msgspec
 
@@ -12,6 +13,7 @@ from dewpond.identity import PersonId, PinTries
 from dewpond.kit.clock import SHANGHAI, Now
 from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.failures import Failure, Kind
+from dewpond.kit.ids import new_id
 from dewpond.kit.outbox import publish
 from dewpond.kit.secrets import MasterKeys
 from dewpond.ledger import Entry, Outcome
@@ -50,6 +52,8 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     payer_id: PersonId
     pin: str
     now: Now
+    #: Of this one yes, also when it is asked again because a commit was lost.
+    id: UUID = msgspec.field(default_factory=new_id)
 
     @property
     def key(self) -> tuple[MerchantId, PaymentId]:
@@ -108,7 +112,9 @@ def _decide(payment: Payment | None, confirmation: Confirmation, tries: PinTries
         case PaymentStatus.CLOSED:
             return PaymentAlreadyClosed(payment=payment.text_id)
         case PaymentStatus.OPEN:
-            refusal = tries.spend(confirmation.payer_id, confirmation.pin, confirmation.now.wall)
+            refusal = tries.spend(
+                confirmation.payer_id, confirmation.pin, confirmation.now.wall, try_id=confirmation.id
+            )
             return refusal or _paid(payment, confirmation)
         case never:
             assert_never(never)
@@ -184,4 +190,5 @@ def _wall(confirmations: Sequence[Confirmation]) -> datetime:
 
 def new_public_number(at: datetime) -> str:
     """Our number for a paid payment (contract §7.4): `4200`, six digits, the day in Shanghai, ten digits."""
-    return f"4200{random.randbelow(10**6):06d}{at.astimezone(SHANGHAI):%Y%m%d}{random.randbelow(10**10):010d}"
+    drawn = f"{random.randbelow(10**16):016d}"
+    return f"4200{drawn[:6]}{at.astimezone(SHANGHAI):%Y%m%d}{drawn[6:]}"

@@ -157,7 +157,6 @@ class _Reference(msgspec.Struct, frozen=True, kw_only=True):
     id: PaymentId
     status: PaymentStatus
     expires_at: datetime
-    is_burnt: bool
 
 
 class _Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,9 +214,8 @@ async def get_payment_by_code(tx: Tx, code: str, *, now: Now) -> Payment:
 
 
 async def find_payments(tx: Tx, text: str) -> list[Payment]:
-    """For the terminal: payments with this code, code link, id, merchant's number or our number; newest first."""
-    code = text.rpartition("pr=")[2].partition("&")[0] if "pr=" in text else text.rstrip("/").rpartition("/")[2]
-    by_code = await tx.row(_Code, sql.find_code, code=code)
+    """For the terminal: payments with this code, id, merchant's number or our number; newest first."""
+    by_code = await tx.row(_Code, sql.find_code, code=text)
     if by_code is not None:
         return [await get_payment(tx, by_code.merchant_id, by_code.payment_id)]
     try:

@@ -29,7 +29,7 @@ join pay.payments p on p.merchant_id = u.merchant_id and p.id = u.id and p.app_i
 order by p.merchant_id, p.id for no key update of p;
 
 -- name: lock_by_reference
-select id, status, expires_at, app_id is null as is_burnt from pay.payments
+select id, status, expires_at from pay.payments
 where merchant_id = %(merchant_id)s and merchant_reference = %(merchant_reference)s for no key update;
 
 -- name: burn_reference

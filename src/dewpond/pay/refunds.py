@@ -1,7 +1,8 @@
 """A refund: money given back, wholly or partly.
 
     processing ──▶ succeeded
-         └───────▶ abnormal    (the payer's side cannot take it; the money waits with the merchant)
+         ├───────▶ abnormal    (the payer's side cannot take it; the money stays with the merchant)
+         └───────▶ closed      (given up; no rail of today does)
 
 When a merchant asks, the sum is held on its unsettled money, so that it cannot be spent twice; a job then gives it
 back. The fee is given back cumulatively: after the last part of a full refund all of it is back.
@@ -34,7 +35,6 @@ from dewpond.pay.payments import (
     PaymentId,
     PaymentNotFound,
     PaymentStatus,
-    get_payment,
     lock_payments,
 )
 from dewpond.pay.rails import RAILS
@@ -279,12 +279,14 @@ async def _hold(tx: Tx, refund: Refund, *, now: Now) -> None:
 
 async def settle_refund(tx: Tx, merchant_id: UUID, refund_id: UUID, *, now: Now) -> Refund:
     """Give the money back and say so; a refund that has ended is returned as it is."""
+    asked = await get_refund(tx, merchant_id, refund_id)
+    # The payment first: facts of one payment are made under its lock, so that they are told in their order.
+    held = await lock_payments(tx, [(asked.merchant_id, asked.payment_id)])
+    payment = held[asked.merchant_id, asked.payment_id]
     refund = await tx.row(Refund, sql.lock_refund, merchant_id=merchant_id, id=refund_id)
-    if refund is None:
-        raise RefundNotFound(refund=to_text("rfd", refund_id))
+    assert refund is not None
     if refund.status is not RefundStatus.PROCESSING:
         return refund
-    payment = await get_payment(tx, refund.merchant_id, refund.payment_id)
     assert payment.rail is not None
     entry = RAILS[payment.rail].refund_entry(
         payment, refund_id=refund.id, amount=refund.amount, fee=refund.fee, at=now.world
