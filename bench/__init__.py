@@ -1,0 +1,1 @@
+"""Speed: each scenario measured beside its limit, in interleaved rounds of one run on one machine."""
