@@ -47,7 +47,7 @@ class PinWrong(Failure):
 
 
 class PinLocked(Failure):
-    """Too many wrong PINs; payment is locked for a while, or until the PIN is set again."""
+    """Too many wrong PINs: payment is locked for 24 hours of real time, or until the PIN is set anew."""
 
     code, kind = "pin_locked", Kind.FORBIDDEN
 
