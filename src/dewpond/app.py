@@ -1,7 +1,8 @@
 """The WeChat wire's server: a small Litestar application under uvicorn.
 
-HTTP/1.1 through h11, because every other road lower-cases header names, and one SDK looks them up by case. Litestar
-routes; a wrapper around it keeps what Litestar would be generous about (double slashes) out, and the case in.
+HTTP/1.1 over connections of our own (`wechat/connections.py`, ADR 12), because every other road lower-cases header
+names, and one SDK looks them up by case. Litestar routes what has parameters in its path; a wrapper around it keeps
+what Litestar would be generous about (double slashes) out, and the case in.
 
 `python -m dewpond.app` serves on a socket that its parent has bound, named by `DEWPOND_LISTEN_FD`; several processes
 may share it. SIGTERM and SIGINT end it after the requests in flight.
@@ -10,6 +11,7 @@ may share it. SIGTERM and SIGINT end it after the requests in flight.
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,25 +19,20 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import h11
 import structlog
 import uvicorn
 import uvloop
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
-from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
-from litestar.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from litestar.handlers import HTTPRouteHandler
 
 from dewpond import wechat
 from dewpond.settings import SettingInvalid, read_settings
-from dewpond.wechat import Answer, Call, Door
+from dewpond.wechat import Answer, Call, Connection, Door
 from dewpond.wiring import open_house
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
-#: The real service closes idle connections after 8 s; some SDKs keep theirs for 7 (contract §1.1).
-KEEP_ALIVE_SECONDS: Final = 10
 #: How long requests in flight may take once the server is told to stop.
 GRACE_SECONDS: Final = 10
 
@@ -45,32 +42,33 @@ log = structlog.get_logger(__name__)
 def create_app(house: wechat.House) -> Asgi:
     """The wire of one house as an ASGI application."""
     door = Door(house)
+    fixed = {call.path: call for call in wechat.CALLS if "{" not in call.path}
     app = Litestar(
-        route_handlers=[_route(door, call) for call in wechat.CALLS],
+        route_handlers=[_route(door, call) for call in wechat.CALLS if "{" in call.path],
         exception_handlers={HTTPException: _unrouted, Exception: _unrouted},
         openapi_config=None,
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )
-    return _strictly(app)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        call = fixed.get(scope["path"])  # nothing to route, and the busiest of all
+        if call is None:
+            await app(scope, receive, _cased(send))
+            return
+        right = scope["method"] == call.method
+        said = await door.answer(call, scope, receive) if right else wechat.nothing_here(405)
+        await said(scope, receive, send)
+
+    return _strictly(answer)
 
 
-def _route(door: Door, call: Call[Any]) -> ASGIRouteHandler | HTTPRouteHandler:
-    """Litestar's shortest road to a call; paths with parameters need the longer one."""
-    if "{" in call.path:
+def _route(door: Door, call: Call[Any]) -> HTTPRouteHandler:
+    async def answer(request: Request[Any, Any, Any]) -> Answer:
+        return await door.answer(call, request.scope, request.receive)
 
-        async def answer(request: Request[Any, Any, Any]) -> Answer:
-            return await door.answer(call, request.scope, request.receive)
-
-        return HTTPRouteHandler(call.path, http_method=call.method, status_code=200)(answer)
-
-    async def answer_at_once(scope: Scope, receive: Receive, send: Send) -> None:
-        right = scope.get("method") == call.method
-        answer = await door.answer(call, scope, receive) if right else wechat.nothing_here(405)
-        await answer(scope, receive, send)
-
-    return ASGIRouteHandler(call.path, copy_scope=False)(answer_at_once)
+    return HTTPRouteHandler(call.path, http_method=call.method, status_code=200)(answer)
 
 
 def _unrouted(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -86,8 +84,19 @@ def _unrouted(_request: Request[Any, Any, Any], error: Exception) -> Response[by
 _CASED: Final = {b"request-id": b"Request-ID", b"content-type": b"Content-Type", b"content-length": b"Content-Length"}
 
 
-def _strictly(app: Litestar) -> Asgi:
-    """The application, with paths taken as they are written and header names kept as they are meant."""
+def _cased(send: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """Header names as they are meant: Litestar makes some of them small."""
+
+    async def cased(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [(_CASED.get(name, name), value) for name, value in message["headers"]]
+        await send(message)
+
+    return cased
+
+
+def _strictly(app: Asgi) -> Asgi:
+    """The application, with paths taken as they are written."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         raw: bytes = scope["raw_path"]
@@ -96,30 +105,12 @@ def _strictly(app: Litestar) -> Asgi:
             return
         if scope["method"] == "OPTIONS":  # Litestar would answer it by itself; nothing here has a HEAD either
             scope["method"] = "HEAD"
-
-        async def cased(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [(_CASED.get(name, name), value) for name, value in message["headers"]]
-            await send(message)
-
-        await app(scope, receive, cased)
+        await app(scope, receive, send)
 
     return answer
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
-
-
-class WireProtocol(H11Protocol):
-    """uvicorn's h11, but what is not HTTP is answered without a text: SDKs read every error body as JSON."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Say 400 and hang up."""
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            headers = [(b"Content-Length", b"0"), (b"Connection", b"close")]
-            answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
-            self.transport.write(self.conn.send(answer) or b"")
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -141,7 +132,7 @@ def create_server(house: wechat.House) -> Server:
     return Server(
         uvicorn.Config(
             create_app(house),
-            http=WireProtocol,
+            http=Connection,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -149,7 +140,6 @@ def create_server(house: wechat.House) -> Server:
             log_config=None,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
@@ -182,7 +172,17 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    _make_room()
     uvloop.run(_serve(os.environ))
+
+
+def _make_room() -> None:
+    """Let this process have as many connections as it takes, where the machine's habit is to allow fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = wechat.CONNECTIONS + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _serve(environ: Mapping[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Keys, signatures, ciphertexts and certificates."""
 
+import asyncio
 import base64
 import os
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,25 @@ async def test_a_signature_verifies_with_its_own_key_and_text_only(key, other_ke
 async def test_signing_in_a_thread_gives_what_signing_now_gives(key) -> None:
     signer = crypto.Signer(key, "A1")
     assert await signer.sign(b"x") == signer.sign_now(b"x")
+
+
+async def test_many_signatures_at_once_each_belong_to_their_key_and_text(key, other_key) -> None:
+    for _ in range(3):  # the desk is empty in between
+        asked = [(each, b"%d" % number) for number in range(30) for each in (key, other_key)]
+        signatures = await asyncio.gather(*[crypto.Signer(each, "A1").sign(text) for each, text in asked])
+        for (each, text), signature in zip(asked, signatures, strict=True):
+            assert crypto.Verifier(each.public_key()).verify(text, signature)
+
+
+async def test_who_goes_away_leaves_the_others_their_signatures(key) -> None:
+    signer = crypto.Signer(key, "A1")
+    tasks = [asyncio.create_task(signer.sign(b"hello")) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {each for each in ended if isinstance(each, str)} == {signer.sign_now(b"hello")}
+    assert sum(isinstance(each, str) for each in ended) == 5
 
 
 def garbage_made_of(good: str) -> list[tuple[str, str]]:

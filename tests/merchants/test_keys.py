@@ -125,6 +125,53 @@ async def test_where_no_certificate_is_valid_any_more_preparing_makes_one(
         await six_years_later()
 
 
+async def test_a_certificate_is_followed_by_another_thirty_days_before_it_ends(
+    database: Database, platform: Platform
+) -> None:
+    class Undo(Exception):
+        pass
+
+    assert platform.newer.not_after is not None
+    soon = platform.newer.not_after - 30 * DAY
+
+    async def renew() -> None:
+        async with database.transaction() as tx:
+            before = await merchants.list_platform_certificates(tx, wall_now=soon)
+            await merchants.prepare_platform(tx, secrets=ONE, wall_now=soon)
+            assert await merchants.list_platform_certificates(tx, wall_now=soon) == before
+            for _ in range(2):
+                await merchants.prepare_platform(tx, secrets=ONE, wall_now=soon + DAY)
+                first, *others = await merchants.list_platform_certificates(tx, wall_now=soon + DAY)
+                assert others == before
+                assert first.not_after is not None
+                assert first.not_after > soon + 4 * 365 * DAY
+            raise Undo
+
+    with pytest.raises(Undo):
+        await renew()
+
+
+async def test_an_authority_that_ends_is_followed_by_another_that_signs_for_years(
+    database: Database, platform: Platform
+) -> None:
+    class Undo(Exception):
+        pass
+
+    later = NOON + (20 * 365 - 10) * DAY
+
+    async def renew() -> None:
+        async with database.transaction() as tx:
+            await merchants.prepare_platform(tx, secrets=ONE, wall_now=later)
+            assert await count(tx, "authorities") == 2
+            [key] = await merchants.list_platform_certificates(tx, wall_now=later)
+            assert key.not_after is not None
+            assert key.not_after > later + 4 * 365 * DAY
+            raise Undo
+
+    with pytest.raises(Undo):
+        await renew()
+
+
 # --- which key signs --------------------------------------------------------------------------------------------------
 
 CHOICES = [
@@ -184,6 +231,23 @@ async def test_a_certificate_that_is_not_valid_yet_or_any_more_is_not_chosen(
             assert key == chosen
 
 
+@pytest.mark.parametrize("named", ["", "7" * 40, "the newer certificate"])
+async def test_where_no_certificate_is_valid_the_last_one_signs_and_never_a_key_of_another_kind(
+    database: Database, platform: Platform, named: str
+) -> None:
+    wall_now = NOON + 6 * 365 * DAY
+    key_id = platform.newer.id if named == "the newer certificate" else named
+    number = platform.tea.merchant.number
+    async with database.transaction() as tx:
+        alone = await merchants.platform_key(
+            tx, platform.tea.merchant.id, key_id=key_id, key_mode=KeyMode.CERTIFICATE, wall_now=wall_now
+        )
+        claim = Claim(number=number, serial="7" * 40, key_id=key_id, appid="")
+        [recognised] = await merchants.recognise(tx, [claim], wall_now=wall_now)
+    assert recognised is not None
+    assert alone == recognised.key == platform.newer
+
+
 # --- who calls --------------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +274,7 @@ async def test_many_claims_are_told_apart_in_their_order(database: Database, pla
         (tea.merchant.number, tea.app.id),
         (tea.merchant.number, None),
     ]
-    assert {one.public_url for one in known if one} == {"https://pond.example"}
+    assert {one.world.public_url for one in known if one} == {"https://pond.example"}
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The platform's certificates, and callbacks, as a merchant's software reads them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -81,3 +81,33 @@ async def test_another_merchant_cannot_open_what_was_sealed_for_me(client: Clien
     heard, other = await client.ask("GET", PATH), await new_client()
     with pytest.raises(crypto.CiphertextInvalid):
         _opened(other, heard)
+
+
+@pytest.mark.parametrize("left", ["-1 day", "29 days"])
+async def test_where_none_is_valid_for_long_the_answer_brings_and_is_signed_with_a_new_one(
+    left: str, client: Client
+) -> None:
+    """A server may run for longer than a certificate."""
+
+    async def let_them_end(changes: dict[str, datetime | None]) -> dict[str, datetime | None]:
+        async with client.house.db.transaction() as tx:
+            rows = await tx.connection.fetch(
+                "select id, not_after from merchants.platform_keys where merchant_id is null"
+            )
+            for key_id, not_after in changes.items():
+                change = "update merchants.platform_keys set not_after = $2 where id = $1"
+                await tx.connection.execute(change, key_id, not_after)
+        return {row["id"]: row["not_after"] for row in rows}
+
+    before = await let_them_end({})
+    ended = clock.wall_now() + {"-1 day": timedelta(days=-1), "29 days": timedelta(days=29)}[left]
+    await let_them_end(dict.fromkeys(before, ended))
+    try:
+        for serial in ("", next(iter(before))):
+            heard = await client.ask("GET", PATH, headers={"Wechatpay-Serial": serial})
+            assert heard.status == 200
+            opened = _opened(client, heard)
+            assert len(set(opened) - set(before)) == 1
+            assert _is_signed_by_one_of(heard, opened)
+    finally:
+        await let_them_end(before)

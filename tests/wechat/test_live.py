@@ -12,7 +12,7 @@ from .conftest import NATIVE, Client, unique
 
 
 @pytest.fixture(scope="module")
-async def world(database: Any, secrets: Any) -> worlds.World:
+async def world(database: Any, secrets: Any, taken_for_durable: None) -> worlds.World:
     """A live world in the module's database."""
     wall = clock.wall_now()
     async with database.transaction() as tx:

@@ -1,6 +1,7 @@
 """Refunds over a real socket."""
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from dewpond.identity import Person
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, Money
 from dewpond.ledger import EntryKey, NewHold, Outcome
+from dewpond.wechat import refunds
 
 from .conftest import REFUNDS, Client, unique
 from .test_payments import rfc3339
@@ -66,6 +68,23 @@ async def test_a_refund_is_accepted_at_once_and_told_when_it_has_succeeded(clien
         "create_time": created,
         "success_time": rfc3339(refund.ended_at),
     }
+
+
+async def test_a_payment_that_succeeds_while_its_refund_is_looked_up_is_told_with_its_number(
+    client: Client, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = unique()
+    await client.prepay(out_trade_no=number)
+    look_up = refunds._payment
+
+    async def look_up_just_before_it_is_paid(*given: Any) -> pay.Payment:
+        found = await look_up(*given)
+        await asyncio.create_task(client.paid_by(alice, number), context=contextvars.Context())
+        return found
+
+    monkeypatch.setattr(refunds, "_payment", look_up_just_before_it_is_paid)
+    heard = await client.refund(number, 600)
+    assert heard.json["transaction_id"] == (await client.query(number)).json["transaction_id"]
 
 
 async def test_our_number_goes_before_the_merchants(client: Client, paid: str) -> None:

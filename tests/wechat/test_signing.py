@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dewpond.kit import crypto
 from dewpond.wechat import signing
-from dewpond.wechat.slips import join_lines
+from dewpond.wechat.mistakes import join_lines
 
 VECTORS = Path(__file__).parent / "vectors"
 SERIAL = "1DDE55AD98ED71D6EDD4A4A16996DE7B47773A8C"
@@ -381,7 +381,7 @@ PATH = TARGET.partition(b"?")[0]
         ("message", "hashed_twice", hashlib.sha256(text()).hexdigest().encode()),
     ],
 )
-def test_a_single_slip_is_named_and_proved(key, line, cause, signed) -> None:
+def test_a_single_mistake_is_named_and_proved(key, line, cause, signed) -> None:
     answer = explained(key, signed=signed)
     assert answer["verdict"] == "difference_found"
     (difference,) = answer["differences"]
@@ -417,7 +417,7 @@ def test_both_sides_of_a_difference_are_shown(key) -> None:
         ({"timestamp_twice", "body_empty"}, text(timestamp="1554208461", body="")),
     ],
 )
-def test_two_slips_at_once_are_both_named(key, causes, signed) -> None:
+def test_two_mistakes_at_once_are_both_named(key, causes, signed) -> None:
     answer = explained(key, signed=signed)
     assert answer["verdict"] == "difference_found"
     assert {difference["cause"] for difference in answer["differences"]} == causes
@@ -456,7 +456,7 @@ def encoded(raw: bytes) -> str:
 @pytest.mark.parametrize(
     ("cause", "sign"),
     [
-        ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA1()))),  # noqa: S303 - the slip itself
+        ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA1()))),  # noqa: S303 - the mistake itself
         ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA512()))),
         ("other_hash", lambda key: encoded(key.sign(text(), padding.PKCS1v15(), hashes.SHA224()))),
         (
@@ -485,8 +485,8 @@ def test_the_url_alphabet_is_told(key) -> None:
     assert "signature_base64url" in [difference["cause"] for difference in answer["differences"]]
 
 
-def test_slips_of_dress_and_of_text_are_told_together(key) -> None:
-    signature = encoded(key.sign(text(target=PATH), padding.PKCS1v15(), hashes.SHA1())).rstrip("=")  # noqa: S303 - the slip itself
+def test_mistakes_of_dress_and_of_text_are_told_together(key) -> None:
+    signature = encoded(key.sign(text(target=PATH), padding.PKCS1v15(), hashes.SHA1())).rstrip("=")  # noqa: S303 - the mistake itself
     answer = explained(key, signature=signature)
     causes = [difference["cause"] for difference in answer["differences"]]
     assert causes == ["signature_unpadded", "other_hash", "target_without_query"]

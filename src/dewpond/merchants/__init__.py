@@ -1,8 +1,7 @@
 """Whom we serve: merchants, their apps, and the certificates and keys by which we know each other."""
 
-from dewpond.merchants.callers import Claim, Recognised, recognise
+from dewpond.merchants.callers import Caller, Claim, Recognised, recognise
 from dewpond.merchants.certificates import (
-    Caller,
     Certificate,
     CertificateNotFound,
     issue_certificate,
@@ -15,6 +14,7 @@ from dewpond.merchants.keys import (
     PlatformKey,
     api_v3_key,
     list_platform_certificates,
+    needs_certificate,
     platform_key,
     prepare_platform,
     rotate_platform_certificate,
@@ -66,6 +66,7 @@ __all__ = [
     "list_certificates",
     "list_merchants",
     "list_platform_certificates",
+    "needs_certificate",
     "onboard_merchant",
     "platform_key",
     "prepare_platform",

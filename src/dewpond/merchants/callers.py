@@ -5,14 +5,14 @@ It takes many, because every request begins with it: a busy house asks once for 
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import msgspec
 
 from dewpond.kit.db import Tx, columns, queries
-from dewpond.kit.worlds import WorldKind
-from dewpond.merchants.certificates import Caller
+from dewpond.kit.worlds import World, WorldKind
 from dewpond.merchants.keys import PlatformKey
-from dewpond.merchants.merchants import AppId, KeyMode, MerchantId
+from dewpond.merchants.merchants import AppId, MerchantId
 
 sql = queries(__file__)
 
@@ -29,12 +29,25 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     appid: str
 
 
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls, as far as the number and serial it claims are known."""
+
+    merchant_id: MerchantId
+    number: str
+    fee_rate_bp: int
+    #: The certificate it claims; None where this merchant has none of that serial.
+    pem: str | None
+    not_before: datetime | None
+    not_after: datetime | None
+    revoked_at: datetime | None
+
+
 class Recognised(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a claim."""
 
     caller: Caller
-    #: The origin of the wire and of code links.
-    public_url: str
+    #: The world at this moment: its kind, its clock, its origin.
+    world: World
     #: The claimed app, if it is this merchant's.
     app_id: AppId | None
     #: What to sign the answer with.
@@ -46,13 +59,13 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     merchant_id: MerchantId
     number: str
     fee_rate_bp: int
-    key_mode: KeyMode
-    serial: str | None
     pem: str | None
     not_before: datetime | None
     not_after: datetime | None
     revoked_at: datetime | None
+    world_id: UUID
     world_kind: WorldKind
+    world_created_at: datetime
     clock_offset: timedelta
     frozen_at: datetime | None
     public_url: str
@@ -82,17 +95,19 @@ def _recognised(row: _Row) -> Recognised:
             merchant_id=row.merchant_id,
             number=row.number,
             fee_rate_bp=row.fee_rate_bp,
-            key_mode=row.key_mode,
-            serial=row.serial,
             pem=row.pem,
             not_before=row.not_before,
             not_after=row.not_after,
             revoked_at=row.revoked_at,
-            world_kind=row.world_kind,
+        ),
+        world=World(
+            id=row.world_id,
+            kind=row.world_kind,
+            created_at=row.world_created_at,
+            public_url=row.public_url,
             clock_offset=row.clock_offset,
             frozen_at=row.frozen_at,
         ),
-        public_url=row.public_url,
         app_id=row.app_id,
         key=PlatformKey(
             id=row.key_id,

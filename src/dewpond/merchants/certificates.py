@@ -1,19 +1,17 @@
 """API certificates: how a merchant's server proves who it is. The private key never leaves the merchant's side."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from dewpond.kit import clock, crypto
-from dewpond.kit.clock import Now
+from dewpond.kit import crypto
 from dewpond.kit.db import Tx, queries
 from dewpond.kit.failures import Failure, Kind
 from dewpond.kit.secrets import MasterKeys
-from dewpond.kit.worlds import WorldKind
 from dewpond.merchants.keys import get_authority
-from dewpond.merchants.merchants import KeyMode, Merchant, MerchantId
+from dewpond.merchants.merchants import Merchant, MerchantId
 
 sql = queries(__file__)
 
@@ -35,32 +33,6 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime
     not_after: datetime
     revoked_at: datetime | None
-
-
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls, as far as the number and serial it claims are known, and the world's clock at this moment."""
-
-    merchant_id: MerchantId
-    number: str
-    fee_rate_bp: int
-    key_mode: KeyMode
-    #: The certificate it claims; None where this merchant has none of that serial.
-    serial: str | None
-    pem: str | None
-    not_before: datetime | None
-    not_after: datetime | None
-    revoked_at: datetime | None
-    world_kind: WorldKind
-    clock_offset: timedelta
-    frozen_at: datetime | None
-
-    def time(self, wall: datetime) -> Now:
-        """Both clocks for a reading of the wall clock."""
-        return Now(world=clock.world_time(wall, offset=self.clock_offset, frozen_at=self.frozen_at), wall=wall)
-
-    @property
-    def in_sandbox(self) -> bool:
-        return self.world_kind is WorldKind.SANDBOX
 
 
 async def issue_certificate(

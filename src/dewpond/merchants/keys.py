@@ -7,7 +7,8 @@ Private keys and API v3 keys are sealed under the world's master key. The platfo
 import asyncio
 import secrets as random
 import string
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +27,8 @@ PUBLIC_KEY_PREFIX: Final = "PUB_KEY_ID_"
 _AUTHORITY_NAME: Final = "Dewpond world authority"
 _PLATFORM_NAME: Final = "Dewpond platform"
 _PLATFORM_DAYS: Final = 5 * 365
+#: Merchants' software learns of a new certificate by asking; this is how long it has until the old one ends.
+_OVERLAP: Final = timedelta(days=30)
 
 
 class ApiKeyMissing(Failure):
@@ -40,6 +43,10 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
     serial: str
     pem: str
     sealed_key: bytes
+
+    @property
+    def not_after(self) -> datetime:
+        return crypto.parse_certificate(self.pem.encode()).not_valid_after_utc
 
     def private_key_pem(self, secrets: MasterKeys) -> bytes:
         return secrets.unseal(self.sealed_key, table="merchants.authorities", row=self.serial)
@@ -65,9 +72,11 @@ class PlatformKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def prepare_platform(tx: Tx, *, secrets: MasterKeys, wall_now: datetime) -> None:
-    """Make the authority and the first platform certificate where they are missing; again is no change."""
+    """Make the authority and the platform certificate where there is none, or where the newest ends within 30 days;
+    again is no change."""
     await tx.run(sql.lock_platform)
-    if await tx.row(Authority, sql.newest_authority) is None:
+    authority = await tx.row(Authority, sql.newest_authority)
+    if authority is None or authority.not_after < wall_now + _OVERLAP:
         pem, key_pem = await asyncio.to_thread(crypto.new_authority, _AUTHORITY_NAME, wall_now)
         serial = crypto.serial_text(crypto.parse_certificate(pem))
         await tx.run(
@@ -77,8 +86,13 @@ async def prepare_platform(tx: Tx, *, secrets: MasterKeys, wall_now: datetime) -
             sealed_key=secrets.seal(key_pem, table="merchants.authorities", row=serial),
             created_at=wall_now,
         )
-    if not await list_platform_certificates(tx, wall_now=wall_now):
+    if needs_certificate(await list_platform_certificates(tx, wall_now=wall_now), wall_now=wall_now):
         await rotate_platform_certificate(tx, secrets=secrets, wall_now=wall_now)
+
+
+def needs_certificate(valid: Sequence[PlatformKey], *, wall_now: datetime) -> bool:
+    """Whether `prepare_platform` would add a certificate to these, the newest first."""
+    return not valid or valid[0].not_after is None or valid[0].not_after < wall_now + _OVERLAP
 
 
 async def get_authority(tx: Tx) -> Authority:
@@ -170,13 +184,13 @@ async def platform_key(
     tx: Tx, merchant_id: UUID, *, key_id: str | None, key_mode: KeyMode, wall_now: datetime
 ) -> PlatformKey:
     """What to sign with for a merchant: the valid key it named; else, for a certificate's serial that is not ours, a
-    certificate; else the one its mode asks for."""
+    certificate; else the one its mode asks for. Never a key of another kind, even if the last certificate has ended."""
     key = await tx.row(
         PlatformKey,
         sql.platform_key,
         merchant_id=merchant_id,
+        key_mode=key_mode,
         key_id=key_id or "",
-        by_public_key=(key_id or "").startswith(PUBLIC_KEY_PREFIX) or (not key_id and key_mode is KeyMode.PUBLIC_KEY),
         wall_now=wall_now,
     )
     assert key is not None, "the platform is prepared when the world is made"

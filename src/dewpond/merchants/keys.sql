@@ -20,12 +20,8 @@ where merchant_id is null and not_before <= %(wall_now)s and not_after > %(wall_
 order by not_before desc, created_at desc, id;
 
 -- name: platform_key
--- The named key if it is the world's or this merchant's; otherwise the one the merchant's mode asks for.
-select id, certificate, public_key, sealed_key, not_before, not_after from merchants.platform_keys
-where (merchant_id is null or merchant_id = %(merchant_id)s)
-  and not_before <= %(wall_now)s and (not_after is null or not_after > %(wall_now)s)
-order by (id = %(key_id)s) desc, ((merchant_id is not null) = %(by_public_key)s) desc, not_before desc, created_at desc, id
-limit 1;
+select id, certificate, public_key, sealed_key, not_before, not_after
+from merchants.choose_platform_key(%(merchant_id)s, %(key_mode)s, %(key_id)s, %(wall_now)s);
 
 -- name: create_api_key
 insert into merchants.api_keys (merchant_id, sealed, created_at)

@@ -12,6 +12,7 @@ import msgspec
 from dewpond.kit.db import Tx, queries
 from dewpond.kit.failures import Failure, Kind
 from dewpond.kit.ids import IdInvalid, from_text, new_id, to_text
+from dewpond.kit.names import is_name
 
 sql = queries(__file__)
 
@@ -74,7 +75,7 @@ async def create_merchant(
 ) -> tuple[Merchant, App]:
     """Enter a merchant with a first app; names need not be unique, numbers are."""
     name = name.strip()
-    if not 1 <= len(name) <= 64 or not name.isprintable():
+    if not is_name(name):
         raise MerchantNameInvalid(name=name)
     if not 0 <= fee_rate_bp <= 10_000:
         raise FeeRateInvalid(fee_rate_bp=fee_rate_bp)

@@ -7,11 +7,10 @@ small transaction on dozens of them. Nothing of it is kept: a revoked certificat
 """
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -22,9 +21,9 @@ from dewpond import merchants
 from dewpond.kit import clock, crypto
 from dewpond.kit.batch import Batch
 from dewpond.kit.clock import Now
-from dewpond.kit.crypto import Signer, Verifier
+from dewpond.kit.crypto import Signer, Unsigned, Verifier
 from dewpond.kit.db import CONNECTION_LOST, Database
-from dewpond.kit.failures import Failure
+from dewpond.kit.failures import Busy, Failure
 from dewpond.kit.secrets import MasterKeys
 from dewpond.merchants import AppId, Caller, Claim, PlatformKey, Recognised
 from dewpond.pay import Opened, Opening
@@ -49,7 +48,10 @@ log = structlog.get_logger(__name__)
 
 WINDOW_SECONDS: Final = 300
 BODY_LIMIT: Final = 1_000_000
-_BODY_SECONDS: Final = 30
+BODY_SECONDS: Final = 30
+#: Longer than any honest body. How many of these one process reads at the same time bounds what strangers can fill.
+_LONG_BODY: Final = 64 * 1024
+_LONG_BODIES: Final = 32
 _KEY_ID: Final = re.compile(r"[0-9A-Za-z_]{1,64}")
 
 
@@ -70,6 +72,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     """A call whose caller is proved."""
 
     caller: Caller
+    in_sandbox: bool
     now: Now
     #: The app the body names, if it is the caller's.
     app_id: AppId | None
@@ -108,13 +111,6 @@ class Call(Generic[Asked]):
     replies: Mapping[type[Failure], Reply] = field(default_factory=dict)
 
 
-class _Unsigned(msgspec.Struct, frozen=True):
-    """An answer that waits for its signature."""
-
-    signer: Signer
-    message: bytes
-
-
 class _Heard(msgspec.Struct):
     """The headers that matter."""
 
@@ -124,6 +120,8 @@ class _Heard(msgspec.Struct):
     key_id: str = ""
     language: str = ""
     host: str = ""
+    #: As announced; 0 where it is not.
+    length: int = 0
 
 
 def _hear(scope: Scope) -> _Heard:
@@ -142,7 +140,45 @@ def _hear(scope: Scope) -> _Heard:
                 heard.language = value.decode("latin-1")
             case b"host":
                 heard.host = value.decode("latin-1")
+            case b"content-length":
+                heard.length = int(value)  # the server has seen to it that it is a number
     return heard
+
+
+class _Bodies:
+    """Reads bodies. Nobody is proved yet: it takes no longer and holds no more than it must."""
+
+    def __init__(self) -> None:
+        self._long = 0
+
+    async def read(self, announced: int, receive: Receive) -> bytes:
+        """The whole body; refuses with `BodyTooLong`, `BodyUnreadable` (too slow, gone), `Busy` (many are long)."""
+        if announced > BODY_LIMIT:
+            raise answers.BodyTooLong
+        parts: list[bytes] = []
+        length, is_long = 0, False
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":  # nobody is left to answer, and nothing was asked
+                        raise answers.BodyUnreadable
+                    parts.append(message.get("body", b""))
+                    length += len(parts[-1])
+                    more = message.get("more_body", False)
+                    if length > BODY_LIMIT:
+                        raise answers.BodyTooLong
+                    if length > _LONG_BODY and not is_long:
+                        if self._long >= _LONG_BODIES:
+                            raise Busy
+                        is_long = True
+                        self._long += 1
+        except TimeoutError:
+            raise answers.BodyUnreadable from None
+        finally:
+            self._long -= is_long
+        return b"".join(parts)
 
 
 class Door:
@@ -153,10 +189,9 @@ class Door:
         # Claims are kept apart by identity: equal ones may share a batch, there is nothing they could do twice.
         self._recognitions: Batch[Claim, Recognised | None] = Batch(self._recognise, key=id, lanes=1)
         self._signer = lru_cache(maxsize=1024)(self._unseal)
+        self._bodies = _Bodies()
         # A busy wire signs a few answers per hop to a thread; more would only make the first of them wait.
-        cores = os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(max_workers=cores, thread_name_prefix="dewpond-sign")
-        self._signatures: Batch[_Unsigned, str] = Batch(self._sign_all, key=id, most=4, lanes=cores)
+        self._signatures: Batch[Unsigned, str] = Batch(crypto.sign_all, key=id, most=4, lanes=crypto.THREADS)
 
     async def answer(self, call: Call[Any], scope: Scope, receive: Receive) -> Answer:
         """Answer one request to a known path with the right method; nothing that happens here leaves it unanswered."""
@@ -182,7 +217,7 @@ class Door:
         wall = clock.wall_now()
         if abs(int(wall.timestamp()) - authorization.timestamp) > WINDOW_SECONDS:
             raise answers.TimestampOutside
-        body = await _read_body(receive)
+        body = await self._bodies.read(heard.length, receive)
         asked, wrong = _try_reading(call, body)  # told only to whom the signature proves to be the sender
         named = _spelled(heard.key_id)
         known = await self._recognitions.submit(
@@ -196,16 +231,17 @@ class Door:
         if known is None:
             raise answers.CallerUnknown
         verifier = _verifier_of(known.caller, wall=wall)
-        await self._verify(scope, heard, authorization, body, known.caller, verifier)
+        await self._verify(scope, heard, authorization, body, known, verifier)
         if wrong is not None:
             raise wrong
         visit = Visit(
             caller=known.caller,
-            now=known.caller.time(wall),
+            in_sandbox=known.world.is_sandbox,
+            now=known.world.time(wall),
             app_id=known.app_id,
-            public_url=self._house.settings.public_url or known.public_url,
+            public_url=self._house.settings.public_url or known.world.public_url,
             key_named=named if named and known.key.id == named else None,
-            path=scope["path_params"],
+            path=scope.get("path_params", {}),
             query=scope["query_string"],
         )
         result = await call.carry_out(self._house, visit, asked)
@@ -225,17 +261,17 @@ class Door:
         heard: _Heard,
         authorization: Authorization,
         body: bytes,
-        caller: Caller,
+        known: Recognised,
         verifier: Verifier,
     ) -> None:
         target = _target(scope)
         messages = request_messages(scope["method"], target, authorization.timestamp, authorization.nonce_str, body)
         if any(verifier.verify(message, authorization.signature) for message in messages):
             return
-        if not caller.in_sandbox:
+        if not known.world.is_sandbox:
             raise SignatureInvalid
         async with self._house.db.transaction() as tx:
-            certificates = await merchants.list_certificates(tx, caller.merchant_id)
+            certificates = await merchants.list_certificates(tx, known.caller.merchant_id)
         explanation = await asyncio.to_thread(
             explain,
             method=scope["method"],
@@ -250,15 +286,9 @@ class Door:
 
     async def _sign(self, result: Result, signer: Signer) -> Answer:
         timestamp, nonce = int(clock.wall_now().timestamp()), crypto.new_nonce()
-        signature = await self._signatures.submit(_Unsigned(signer, answer_message(timestamp, nonce, result.body)))
+        signature = await self._signatures.submit(Unsigned(signer, answer_message(timestamp, nonce, result.body)))
         headers = answers.signed_headers(timestamp=timestamp, nonce=nonce, signature=signature, key_id=signer.key_id)
         return Answer(result.status, result.body, headers)
-
-    async def _sign_all(self, unsigned: Sequence[_Unsigned]) -> list[str]:
-        def sign() -> list[str]:
-            return [each.signer.sign_now(each.message) for each in unsigned]
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, sign)
 
     def _refuse(self, call: Call[Any], heard: _Heard, refusal: Failure) -> Answer:
         return answers.refuse(
@@ -271,25 +301,6 @@ class Door:
 
     def _unseal(self, key: PlatformKey) -> Signer:
         return key.signer(self._house.secrets)
-
-
-async def _read_body(receive: Receive) -> bytes:
-    message = await receive()
-    parts: list[bytes] = [message.get("body", b"")]
-    length = len(parts[0])
-    try:
-        async with asyncio.timeout(_BODY_SECONDS if message.get("more_body") else None):
-            while message.get("more_body") and length <= BODY_LIMIT:
-                message = await receive()
-                parts.append(message.get("body", b""))
-                length += len(parts[-1])
-    except TimeoutError:
-        raise answers.BodyUnreadable from None
-    if message["type"] == "http.disconnect":  # there is nobody left to answer, and nothing was asked
-        raise answers.BodyUnreadable
-    if length > BODY_LIMIT:
-        raise answers.BodyTooLong
-    return b"".join(parts)
 
 
 def _try_reading(call: Call[Asked], body: bytes) -> tuple[Asked | None, Failure | None]:
@@ -320,7 +331,7 @@ def _verifier(pem: str) -> Verifier:
     return Verifier(crypto.certified_key(crypto.parse_certificate(pem.encode())))
 
 
-def _verifier_of(caller: Caller, *, wall: Any) -> Verifier:
+def _verifier_of(caller: Caller, *, wall: datetime) -> Verifier:
     """Who can believe the caller's signature, if the certificate it names may be trusted now."""
     if caller.pem is None or caller.not_before is None or caller.not_after is None:
         raise answers.SerialUnknown

@@ -114,7 +114,7 @@ async def prepay(trade: Trade, house: House, visit: Visit, asked: Prepay) -> Res
 
 def _check(trade: Trade, visit: Visit, asked: Prepay) -> datetime | None:
     """What the body's types do not say; the asked expiry."""
-    requests.check_notify_url(asked.notify_url, https_only=not visit.caller.in_sandbox)
+    requests.check_notify_url(asked.notify_url, https_only=not visit.in_sandbox)
     expires = requests.read_time(asked.time_expire, "/time_expire") if asked.time_expire is not None else None
     if trade.needs_openid and (asked.payer is None or asked.payer.openid is None):
         raise ParameterInvalid("/payer/openid", Issue("JSAPI needs an openid", "JSAPI支付必须传openid"))

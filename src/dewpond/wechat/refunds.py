@@ -30,7 +30,7 @@ _STATUSES: Final = {
 
 async def request(house: House, visit: Visit, asked: RefundBody) -> Result:
     """Give money back. The same request again tells what became of it."""
-    _check(asked, https_only=not visit.caller.in_sandbox)
+    _check(asked, https_only=not visit.in_sandbox)
     async with house.db.transaction() as tx:
         payment = await _payment(tx, visit, asked)
         refund = await pay.request_refund(
@@ -51,6 +51,8 @@ async def request(house: House, visit: Visit, asked: RefundBody) -> Result:
             ),
             now=visit.now,
         )
+        # It may have been paid since it was looked up: only under the refund's lock is it certain what it is.
+        payment = await pay.get_payment(tx, payment.merchant_id, payment.id)
     return Result(200, msgspec.json.encode(told(refund, payment)))
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from dewpond.kit.crypto import Verifier
 from dewpond.kit.failures import Failure, Kind
-from dewpond.wechat.slips import LINES, Slip, find_slips, join_lines
+from dewpond.wechat.mistakes import LINES, Mistake, find_mistakes, join_lines
 
 SCHEME: Final = "WECHATPAY2-SHA256-RSA2048"
 
@@ -139,7 +139,7 @@ def _unescaped(target: bytes) -> bytes:
 #
 # A PKCS#1 signature gives back the digest that was signed to whoever has the public key. That parts the two causes
 # without guessing: no digest means another key, a digest that is not ours means another text. And it makes trying
-# texts cheap (`slips`): one hash each, and a hit is a proof.
+# texts cheap (`mistakes`): one hash each, and a hit is a proof.
 
 _SHOWN_LIMIT: Final = 32 * 1024
 _HASH_BY_SIZE: Final = {16: "md5", 20: "sha1", 32: "sha256", 48: "sha384", 64: "sha512"}
@@ -229,11 +229,11 @@ def explain(
         hash_name = hash_name or _HASH_BY_SIZE.get(len(digest), "")
     answer["signed_sha256"] = digest.hex() if hash_name == "sha256" else None
     # Under a hash we do not know no text can be compared: that alone is the answer then.
-    slips = find_slips(ours, accepted, digest, hash_name, host=host, wire_body=wire_body) if hash_name else []
+    mistakes = find_mistakes(ours, accepted, digest, hash_name, host=host, wire_body=wire_body) if hash_name else []
     at = dict(zip(LINES, ours, strict=True))
-    differences += [_difference(slip, at.get(slip.line, accepted[0])) for slip in slips or ()]
+    differences += [_difference(mistake, at.get(mistake.line, accepted[0])) for mistake in mistakes or ()]
     answer["differences"] = differences
-    if slips is None:
+    if mistakes is None:
         answer["verdict"] = Verdict.OTHER_TEXT
         answer["check"] = _other_text_checks(digest.hex())
     else:
@@ -261,8 +261,8 @@ def _shown(raw: bytes) -> str:
     return text if len(raw) <= _SHOWN_LIMIT else f"{text}… ({len(raw) - _SHOWN_LIMIT} more bytes)"
 
 
-def _difference(slip: Slip, ours: bytes) -> Difference:
-    return _told(slip.line, slip.cause, slip.problem, ours=_shown(ours), yours=_shown(slip.value))
+def _difference(mistake: Mistake, ours: bytes) -> Difference:
+    return _told(mistake.line, mistake.cause, mistake.problem, ours=_shown(ours), yours=_shown(mistake.value))
 
 
 def _told(line: str, cause: str, problem: str, *, ours: str, yours: str) -> Difference:
@@ -282,14 +282,14 @@ def _read_signature(text: str) -> tuple[bytes | None, list[Difference]]:
         raw = base64.b64decode(padded.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
         return None, []
-    slips = []
+    mistakes = []
     if "-" in plain or "_" in plain:
-        slips.append(_dress("signature_base64url", "the signature is in the URL alphabet of base64 (- and _)"))
+        mistakes.append(_dress("signature_base64url", "the signature is in the URL alphabet of base64 (- and _)"))
     if plain.rstrip("=") == plain and len(raw) % 3:
-        slips.append(_dress("signature_unpadded", "the signature lacks its = at the end"))
+        mistakes.append(_dress("signature_unpadded", "the signature lacks its = at the end"))
     if plain != text:
-        slips.append(_dress("signature_blanks", "there are blanks or line breaks inside the signature"))
-    return raw, slips
+        mistakes.append(_dress("signature_blanks", "there are blanks or line breaks inside the signature"))
+    return raw, mistakes
 
 
 def _dress(cause: str, problem: str) -> Difference:

@@ -1,7 +1,7 @@
-"""Slips: what a client may have signed in place of what it sent, and which of them it was.
+"""Mistakes: what a client may have signed in place of what it sent, and which of them it was.
 
 A digest recovered from a signature makes guessing cheap and certain: one hash for each guess, and a hit is a proof.
-Single slips are tried first, then two at once. The list grows with the clients we meet.
+Single mistakes are tried first, then two at once. The list grows with the clients we meet.
 """
 
 import base64
@@ -19,13 +19,13 @@ import msgspec
 #: The lines of the text that is signed, in their order.
 LINES: Final = ("method", "target", "timestamp", "nonce", "body")
 
-_PAIRS_LIMIT: Final = 4 * 1024  # bytes of body up to which two slips at once are looked for
+_PAIRS_LIMIT: Final = 4 * 1024  # bytes of body up to which two mistakes at once are looked for
 _JSON_LIMIT: Final = 16 * 1024
 _API_HOSTS: Final = ("api.mch.weixin.qq.com", "api.wechatpay.cn")
 
 
-class Slip(msgspec.Struct, frozen=True):
-    """One slip that may have been made: the line, a stable name, a sentence, and what the line was then."""
+class Mistake(msgspec.Struct, frozen=True):
+    """One mistake that may have been made: the line, a stable name, a sentence, and what the line was then."""
 
     line: str
     cause: str
@@ -57,10 +57,10 @@ _FRAMES: Final[dict[str, tuple[str, Frame]]] = {
 }
 
 
-def find_slips(
+def find_mistakes(
     ours: list[bytes], accepted: list[bytes], digest: bytes, hash_name: str, *, host: str, wire_body: bytes | None
-) -> list[Slip] | None:
-    """The slips that lead to this digest: none, one or two of them; None when no guess does.
+) -> list[Mistake] | None:
+    """The mistakes that lead to this digest: none, one or two of them; None when no guess does.
 
     `accepted` are the texts that would have been right, the first of them made of the lines `ours`.
     """
@@ -74,38 +74,38 @@ def find_slips(
         once = hashlib.new(hash_name, message, usedforsecurity=False)
         for twice in (once.digest(), once.hexdigest().encode(), base64.b64encode(once.digest())):
             if hits(twice):
-                return [Slip("message", "hashed_twice", "the hash was signed, which signing hashes again", twice)]
-    slips = [*_part_slips(ours, host=host, wire_body=wire_body)]
-    slips += [Slip("message", cause, problem, b"") for cause, (problem, _) in _FRAMES.items()]
-    for slip in slips:
-        if hits(message := _slipped(ours, slip)):
-            return [_told(slip, message)]
+                return [Mistake("message", "hashed_twice", "the hash was signed, which signing hashes again", twice)]
+    mistakes = [*_part_mistakes(ours, host=host, wire_body=wire_body)]
+    mistakes += [Mistake("message", cause, problem, b"") for cause, (problem, _) in _FRAMES.items()]
+    for mistake in mistakes:
+        if hits(message := _mistaken(ours, mistake)):
+            return [_told(mistake, message)]
     if len(ours[-1]) > _PAIRS_LIMIT:
         return None
-    for first, second in combinations(slips, 2):
-        if first.line != second.line and hits(message := _slipped(ours, first, second)):
+    for first, second in combinations(mistakes, 2):
+        if first.line != second.line and hits(message := _mistaken(ours, first, second)):
             return [_told(first, message), _told(second, message)]
     return None
 
 
-def _slipped(ours: list[bytes], *slips: Slip) -> bytes:
+def _mistaken(ours: list[bytes], *mistakes: Mistake) -> bytes:
     parts = list(ours)
     frame: Frame = join_lines
-    for slip in slips:
-        if slip.line == "message":
-            frame = _FRAMES[slip.cause][1]
+    for mistake in mistakes:
+        if mistake.line == "message":
+            frame = _FRAMES[mistake.cause][1]
         else:
-            parts[LINES.index(slip.line)] = slip.value
+            parts[LINES.index(mistake.line)] = mistake.value
     return frame(parts)
 
 
-def _told(slip: Slip, message: bytes) -> Slip:
-    """A slip of the whole text shows the whole text."""
-    return msgspec.structs.replace(slip, value=message) if slip.line == "message" else slip
+def _told(mistake: Mistake, message: bytes) -> Mistake:
+    """A mistake of the whole text shows the whole text."""
+    return msgspec.structs.replace(mistake, value=message) if mistake.line == "message" else mistake
 
 
-def _part_slips(ours: list[bytes], *, host: str, wire_body: bytes | None) -> Iterator[Slip]:
-    """Every slip of a single line worth trying, once per value."""
+def _part_mistakes(ours: list[bytes], *, host: str, wire_body: bytes | None) -> Iterator[Mistake]:
+    """Every mistake of a single line worth trying, once per value."""
     method, target, timestamp, nonce, body = ours
     guesses = {
         "method": _method_guesses(method),
@@ -121,7 +121,7 @@ def _part_slips(ours: list[bytes], *, host: str, wire_body: bytes | None) -> Ite
         for cause, problem, value in guesses[line]:
             if value not in seen:
                 seen.add(value)
-                yield Slip(line, cause, problem, value)
+                yield Mistake(line, cause, problem, value)
 
 
 Guesses = Iterator[tuple[str, str, bytes]]
