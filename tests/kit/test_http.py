@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
-from dewpond.kit import crypto
+from dewpond.kit import crypto, http
 from dewpond.kit.addresses import AddressRefused, Policy, UrlRefused, parse_url
 from dewpond.kit.http import Answer, Outgoing, Unreachable
 
@@ -474,6 +474,45 @@ async def test_headers_that_would_bend_the_request_are_our_own_mistake(header: t
         with pytest.raises(ValueError, match="header"):
             await caller.post(f"http://127.0.0.1:{server.port}/n", headers=[header], body=b"")
         assert server.connections == 0
+
+
+async def answer_in(visit: Visit, *pieces: bytes) -> None:
+    await visit.request()
+    for piece in pieces:
+        await visit.send(piece)
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("_case", "pieces", "status", "body", "connections"),
+    [
+        ("plain", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"], 200, b"ok", 1),
+        ("no reason", [b"HTTP/1.1 500\r\ncontent-length:2\r\n\r\nok"], 500, b"ok", 1),
+        ("in pieces", [b"HTTP/1.1 200 O", b"K\r\nContent-Length: 2\r\n\r", b"\no", b"k"], 200, b"ok", 1),
+        ("chunked", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"], 200, b"ok", 1),
+        ("no body", [b"HTTP/1.1 204 No\r\n\r\n"], 204, b"", 1),
+        ("hints first", [b"HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], 200, b"", 1),
+        ("bytes in a head", [b"HTTP/1.1 200 OK\r\nX: \xff\r\nContent-Length: 2\r\n\r\nok"], 200, b"ok", 1),
+        ("twice the length", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"], 200, b"ok", 1),
+        ("a farewell", [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"], 200, b"ok", 2),
+        ("old", [b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"], 200, b"ok", 2),
+        ("one byte too many", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok!"], 200, b"ok", 2),
+        ("another answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 500 No\r\n\r\n"], 200, b"", 2),
+    ],
+)
+async def test_answers_are_read_in_every_form_and_only_clean_connections_rest(
+    _case: str, pieces: list[bytes], status: int, body: bytes, connections: int
+) -> None:
+    async def handler(visit: Visit) -> None:
+        for _ in range(2):
+            await answer_in(visit, *pieces)
+
+    async with serving(handler) as server, outgoing() as caller:
+        for _ in range(2):
+            answer = await call(caller, f"http://127.0.0.1:{server.port}/n")
+            assert (answer.status, answer.body, answer.cut) == (status, body, False)
+            await asyncio.sleep(0.1)
+        assert server.connections == connections
 
 
 # --- servers that misbehave -------------------------------------------------------------------------------------------

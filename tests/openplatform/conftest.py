@@ -141,7 +141,10 @@ def another_house(world: Any, settings: Any, dsn: str, encoder: PlainEncoder) ->
     @asynccontextmanager
     async def opened() -> AsyncIterator[House]:
         encoders = {"wechat": encoder}
-        async with open_house(settings, dsn=dsn, name="tests", pool_size=10, encoders=encoders) as house:
+        doors = [("127.0.0.1", 8601)]
+        async with open_house(
+            settings, dsn=dsn, name="tests", pool_size=10, encoders=encoders, listeners=doors
+        ) as house:
             yield house
 
     return opened

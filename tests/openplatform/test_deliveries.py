@@ -61,6 +61,16 @@ async def test_a_payment_is_told_once_and_kept_with_its_answer(counter: Any, rec
     assert attempt.answer == '{"code":"SUCCESS"}'
 
 
+async def test_a_delivery_is_found_by_its_id_alone(counter: Any, receiver: Any) -> None:
+    await counter.sell(receiver.url("/found"))
+    await counter.drain()
+    [delivery] = await counter.deliveries()
+    async with counter.database.transaction() as tx:
+        assert await openplatform.find_delivery(tx, delivery.id) == delivery
+        with pytest.raises(DeliveryNotFound):
+            await openplatform.find_delivery(tx, counter.shop.merchant.id)
+
+
 async def test_facts_read_again_tell_nothing_new(counter: Any, receiver: Any) -> None:
     paid = await counter.sell(receiver.url("/again"), times=3)
     await counter.drain()

@@ -14,7 +14,7 @@ async def test_jobs_run_side_by_side_but_not_all_at_once(house: Any, hands: Any,
     await hands.plan(*(f"cup {n:03d}" for n in range(400)))
     await drain(house)
     assert sorted(kitchen.done) == [f"cup {n:03d}" for n in range(400)]
-    assert 32 < kitchen.most_at_once <= 128
+    assert 64 < kitchen.most_at_once <= 256
 
 
 async def test_a_job_that_fails_is_tried_five_times_and_holds_up_nobody(

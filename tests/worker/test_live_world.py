@@ -16,7 +16,7 @@ from dewpond.worker import advance, drain
 
 
 @pytest.fixture(scope="module")
-async def world(database: Database) -> World:
+async def world(database: Database, taken_for_durable: None) -> World:
     async with database.transaction() as tx:
         return await worlds.create_world(
             tx, WorldKind.LIVE, public_url="https://pay.example", wall_now=clock.wall_now()
@@ -52,7 +52,10 @@ async def test_it_works_all_the_same(house: Any, hands: Any, kitchen: Any) -> No
             80,
             "loopback",
         ),
-        ("a sandbox as it was last served", "sandbox", [], [], "127.0.0.1", 80, "loopback"),
+        ("a sandbox whose doors nobody knows", "sandbox", None, [], "127.0.0.1", 80, "loopback"),
+        ("and the public", "sandbox", None, [], "8.8.8.8", 443, None),
+        ("a sandbox that nobody serves", "sandbox", [], [], "127.0.0.1", 80, None),
+        ("and its last door", "sandbox", [], [], "127.0.0.1", 443, "our own listener"),
         (
             "metadata, whatever is listed",
             "sandbox",
@@ -67,7 +70,7 @@ async def test_it_works_all_the_same(house: Any, hands: Any, kitchen: Any) -> No
 def test_whom_a_world_may_call(
     _case: str,
     kind: str,
-    listeners: list[tuple[str, int]],
+    listeners: list[tuple[str, int]] | None,
     networks: list[str],
     address: str,
     port: int,

@@ -85,7 +85,7 @@ create table kit.jobs (
   last_error    text,
   quarantined_at timestamptz,
   unique (kind, subject)
-) with (fillfactor = 80);
+) with (fillfactor = 50);                    -- each job is claimed in place, without touching an index
 create index jobs_due on kit.jobs (due_at, id) where quarantined_at is null;
 comment on table kit.jobs is 'local';
 grant select, insert, update, delete on kit.jobs to dewpond_app;

@@ -18,7 +18,7 @@ comment on table openplatform.webhook_endpoints is 'distributed by merchant_id';
 --     └──────▶ dead         (the schedule has ended; it can be sent again)
 create table openplatform.deliveries (
   merchant_id      uuid not null,
-  id               uuid not null,             -- also the notification's id on the wire: the same at every attempt
+  id               uuid not null,             -- follows from fact and endpoint; also the notification's id on the wire
   endpoint_id      uuid not null,
   fact_id          uuid not null,
   event_kind       text not null,
@@ -27,15 +27,13 @@ create table openplatform.deliveries (
   status           text not null check (status in ('pending', 'delivered', 'dead')),
   attempts         int not null default 0,    -- all that were made, those asked for by hand included
   slot             int not null default 0,    -- how many places of the schedule are used up
-  body             bytea,                     -- encoded once, kept with the first attempt; signed anew at each
   created_at       timestamptz not null,      -- world time
   next_attempt_at  timestamptz,               -- world time, by the schedule
   asked_at         timestamptz,               -- world time; somebody asked for one attempt beside the schedule
   ended_at         timestamptz,               -- world time
   primary key (merchant_id, id),
-  unique (merchant_id, fact_id, endpoint_id),
   check ((status = 'pending') = (next_attempt_at is not null))
-) with (fillfactor = 70);
+) with (fillfactor = 50);  -- each row is written once more, in place
 comment on table openplatform.deliveries is 'distributed by merchant_id';
 create index deliveries_newest on openplatform.deliveries (merchant_id, created_at, id);
 
@@ -51,6 +49,7 @@ create table openplatform.delivery_attempts (
   http_status   int,
   outcome       text not null,                -- 'delivered', or why not, in words
   answer        text,                         -- the beginning of what the merchant said
+  body          bytea,                        -- of the first: what is sent, encoded once and signed anew at each
   primary key (merchant_id, delivery_id, id)
 );
 comment on table openplatform.delivery_attempts is 'distributed by merchant_id';

@@ -76,7 +76,6 @@ class DeliveryState(msgspec.Struct, frozen=True, kw_only=True):
     id: DeliveryId
     status: DeliveryStatus
     next_attempt_at: datetime | None
-    asked_at: datetime | None
 
 
 async def record_attempts(tx: Tx, attempts: Sequence[Ended], *, wall_now: datetime) -> list[DeliveryState]:
@@ -94,7 +93,7 @@ async def record_attempts(tx: Tx, attempts: Sequence[Ended], *, wall_now: dateti
             attempt.http_status,
             attempt.outcome,
             attempt.answer,
-            attempt.body if attempt.delivery.body is None else None,
+            None if attempt.delivery.attempts else attempt.body,
             attempt.delivered,
             attempt.delivery.slot,
             attempt.delivery.asked_at,
@@ -105,8 +104,8 @@ async def record_attempts(tx: Tx, attempts: Sequence[Ended], *, wall_now: dateti
     merchants, deliveries, ids, at, elapsed, statuses, outcomes, answers, bodies, delivered, slots, asked, then = (
         columns(rows, 13)
     )
-    await tx.run(sql.lock_deliveries, merchant_ids=merchants, delivery_ids=deliveries)
-    await tx.run(
+    states = await tx.rows(
+        DeliveryState,
         sql.record_attempts,
         merchant_ids=merchants,
         delivery_ids=deliveries,
@@ -123,7 +122,6 @@ async def record_attempts(tx: Tx, attempts: Sequence[Ended], *, wall_now: dateti
         next_attempt_at=then,
         recorded_at=wall_now,
     )
-    states = await tx.rows(DeliveryState, sql.delivery_states, merchant_ids=merchants, ids=deliveries)
     found = {(state.merchant_id, state.id): state for state in states}
     return [found[attempt.delivery.merchant_id, attempt.delivery.id] for attempt in attempts]
 

@@ -1,13 +1,7 @@
--- name: lock_deliveries
--- In the order of the key, so that two batches never wait for each other crosswise.
-select d.id from openplatform.deliveries d
-join unnest(%(merchant_ids)s::uuid[], %(delivery_ids)s::uuid[]) as u(merchant_id, delivery_id)
-  on d.merchant_id = u.merchant_id and d.id = u.delivery_id
-order by d.merchant_id, d.id for no key update of d;
-
 -- name: record_attempts
--- Only an attempt written down for the first time moves its delivery. The schedule moves when the attempt belonged to
--- the place it stands at: of two attempts at one place, made because a lease ran out, the second is only kept.
+-- Locked in the order of the key, so that two batches never wait for each other crosswise. Only an attempt written down
+-- for the first time moves its delivery. The schedule moves when the attempt belonged to the place it stands at: of two
+-- attempts at one place, made because a lease ran out, the second is only kept.
 with given as (
   select * from unnest(%(merchant_ids)s::uuid[], %(delivery_ids)s::uuid[], %(ids)s::uuid[],
                        %(attempted_at)s::timestamptz[], %(elapsed_ms)s::int[], %(http_statuses)s::int[],
@@ -15,37 +9,38 @@ with given as (
                        %(slots)s::int[], %(asked_at)s::timestamptz[], %(next_attempt_at)s::timestamptz[])
        as u(merchant_id, delivery_id, id, attempted_at, elapsed_ms, http_status, outcome, answer, body, delivered,
             slot, asked_at, next_attempt_at)
-), fresh as (
-  insert into openplatform.delivery_attempts
-    (merchant_id, delivery_id, id, number, attempted_at, recorded_at, elapsed_ms, http_status, outcome, answer)
-  select g.merchant_id, g.delivery_id, g.id, d.attempts + 1, g.attempted_at, %(recorded_at)s::timestamptz,
-         g.elapsed_ms, g.http_status, g.outcome, g.answer
+), standing as (
+  select g.*, d.status, d.attempts, d.next_attempt_at as stands_at,
+         d.status = 'pending' and g.asked_at is null and g.slot = d.slot as moves
   from given g
   join openplatform.deliveries d on d.merchant_id = g.merchant_id and d.id = g.delivery_id
+  order by d.merchant_id, d.id for no key update of d
+), fresh as (
+  insert into openplatform.delivery_attempts
+    (merchant_id, delivery_id, id, number, attempted_at, recorded_at, elapsed_ms, http_status, outcome, answer, body)
+  select merchant_id, delivery_id, id, attempts + 1, attempted_at, %(recorded_at)s::timestamptz,
+         elapsed_ms, http_status, outcome, answer, case when attempts = 0 then body end
+  from standing
   on conflict do nothing
   returning merchant_id, delivery_id
-), judged as (
-  select g.*, d.status = 'pending' and g.asked_at is null and g.slot = d.slot as moves
-  from fresh f
-  join given g on g.merchant_id = f.merchant_id and g.delivery_id = f.delivery_id
-  join openplatform.deliveries d on d.merchant_id = g.merchant_id and d.id = g.delivery_id
+), moved as (
+  update openplatform.deliveries d
+  set attempts = d.attempts + 1,
+      slot = d.slot + j.moves::int,
+      asked_at = case when d.asked_at = j.asked_at then null else d.asked_at end,
+      status = case when j.delivered then 'delivered'
+                    when j.moves and j.next_attempt_at is null then 'dead' else d.status end,
+      next_attempt_at = case when j.delivered then null when j.moves then j.next_attempt_at else d.next_attempt_at end,
+      ended_at = case when j.delivered or (j.moves and j.next_attempt_at is null) then j.attempted_at
+                      else d.ended_at end
+  from standing j join fresh f on f.merchant_id = j.merchant_id and f.delivery_id = j.delivery_id
+  where d.merchant_id = j.merchant_id and d.id = j.delivery_id
+  returning d.merchant_id, d.id, d.status, d.next_attempt_at
 )
-update openplatform.deliveries d
-set attempts = d.attempts + 1,
-    body = coalesce(d.body, j.body),
-    slot = d.slot + j.moves::int,
-    asked_at = case when d.asked_at = j.asked_at then null else d.asked_at end,
-    status = case when j.delivered then 'delivered'
-                  when j.moves and j.next_attempt_at is null then 'dead' else d.status end,
-    next_attempt_at = case when j.delivered then null when j.moves then j.next_attempt_at else d.next_attempt_at end,
-    ended_at = case when j.delivered or (j.moves and j.next_attempt_at is null) then j.attempted_at else d.ended_at end
-from judged j
-where d.merchant_id = j.merchant_id and d.id = j.delivery_id;
-
--- name: delivery_states
-select d.merchant_id, d.id, d.status, d.next_attempt_at, d.asked_at
-from unnest(%(merchant_ids)s::uuid[], %(ids)s::uuid[]) as u(merchant_id, id)
-join openplatform.deliveries d on d.merchant_id = u.merchant_id and d.id = u.id;
+select merchant_id, id, status, next_attempt_at from moved
+union all
+select s.merchant_id, s.delivery_id, s.status, s.stands_at from standing s
+where not exists (select from moved m where m.merchant_id = s.merchant_id and m.id = s.delivery_id);
 
 -- name: list_attempts
 select merchant_id, delivery_id, id, number, attempted_at, recorded_at, elapsed_ms, http_status, outcome, answer

@@ -1,7 +1,7 @@
 """The courier: brings deliveries to their endpoints and writes down what came back.
 
 An attempt loads, posts and records. Loading and recording are gathered over all attempts that run at the same time,
-so a busy house carries some twenty deliveries per transaction. Nothing is held open while a merchant thinks.
+so a busy house carries a hundred deliveries per transaction. Nothing is held open while a merchant thinks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +25,11 @@ from dewpond.openplatform.deliveries import Delivery, DeliveryNotFound, Delivery
 from dewpond.openplatform.encoders import Encoder, Letter
 from dewpond.openplatform.lanes import Lanes
 
-#: How long a delivery to a slow endpoint without a free place stands back, in wall time.
+#: How long a delivery to an endpoint without a free place stands back, in wall time.
 _STAND_BACK: Final = timedelta(seconds=5)
+
+#: How many are loaded or written down together.
+_MOST: Final = 256
 
 
 class _Wish(msgspec.Struct, frozen=True):
@@ -64,10 +67,13 @@ class Courier:
         self._db = db
         self._secrets = secrets
         self._encoders = encoders
-        self._lanes = Lanes(outgoing)
-        self._loads: Batch[_Wish, _Loaded] = Batch(self._load, key=lambda wish: wish.key, most=100)
+        self._make = outgoing
+        self._made: Outgoing | None = None
+        self._lanes = Lanes()
+        # One at a time, so that the next one fills meanwhile.
+        self._loads: Batch[_Wish, _Loaded] = Batch(self._load, key=lambda wish: wish.key, most=_MOST, lanes=1)
         self._records: Batch[Ended, DeliveryState] = Batch(
-            self._record, key=lambda ended: (ended.delivery.merchant_id, ended.delivery.id), most=100
+            self._record, key=lambda ended: (ended.delivery.merchant_id, ended.delivery.id), most=_MOST, lanes=1
         )
 
     async def attempt(self, job: Job, now: Now) -> Outcome:
@@ -84,13 +90,14 @@ class Courier:
                 raise error
             case _Ready(delivery, letter):
                 ended = await self._post(delivery, letter, now)
-                return _what_next(await self._records.submit(ended))
+                return Again(_STAND_BACK) if ended is None else _what_next(await self._records.submit(ended))
 
     async def close(self) -> None:
         """Finish what is being written down and close every connection."""
         await self._loads.close()
         await self._records.close()
-        await self._lanes.close()
+        if self._made is not None:
+            await self._made.aclose()
 
     async def _load(self, wishes: Sequence[_Wish]) -> Sequence[_Loaded | Failure]:
         loaded: dict[tuple[UUID, UUID], _Loaded | Failure] = {}
@@ -129,22 +136,35 @@ class Courier:
             return [LookupError(f"nobody speaks {encoder}") for _ in deliveries]
         return await self._encoders[encoder].write(tx, deliveries, secrets=self._secrets, now=now)
 
-    async def _post(self, delivery: Delivery, letter: Letter, now: Now) -> Ended:
+    @property
+    def _outgoing(self) -> Outgoing:
+        if self._made is None:  # costs some 30 ms, and many processes never post
+            self._made = self._make()
+        return self._made
+
+    async def _post(self, delivery: Delivery, letter: Letter, now: Now) -> Ended | None:
+        """Post a letter; None if there is no place for it now. Signed when there is one: signatures are of a moment."""
+        call = await self._lanes.enter(delivery.endpoint_id)
+        if call is None:
+            return None
         answer: Answer | None = None
-        attempt_id = new_id()
-        headers = await letter.sign()
-        async with self._lanes.lane(delivery.endpoint_id).place() as outgoing:
-            with self._lanes.watch(delivery.endpoint_id) as watched:
-                try:
-                    answer = await outgoing.post(delivery.url, headers=headers, body=letter.body)
-                    outcome = judge(answer)
-                except (AddressRefused, Unreachable) as refused:
-                    outcome = refused.facts.get("reason", refused.message)
+        attempt_id, outgoing = new_id(), self._outgoing
+        try:
+            headers = await letter.sign()
+            call.begin()
+            try:
+                answer = await outgoing.post(delivery.url, headers=headers, body=letter.body)
+                outcome = judge(answer)
+            except (AddressRefused, Unreachable) as refused:
+                outcome = refused.facts.get("reason", refused.message)
+            call.end()
+        finally:
+            self._lanes.leave(delivery.endpoint_id, call)
         return Ended(
             delivery=delivery,
             id=attempt_id,
             attempted_at=now.world,
-            elapsed_ms=watched.elapsed_ms,
+            elapsed_ms=call.elapsed_ms,
             http_status=None if answer is None else answer.status,
             outcome=outcome,
             answer=None if answer is None else _readable(answer.body),

@@ -105,7 +105,7 @@ async def notify_merchant(tx: Tx, facts: Sequence[Fact], now: Now) -> None:
     await create_endpoints(tx, [(merchant_id, url) for merchant_id, url, *_ in rows], now=now)
     merchants, delivery_ids, endpoints, fact_ids, kinds, subjects = columns(
         [
-            (merchant_id, derived_id("delivery", fact_id, endpoint), endpoint, fact_id, kind, subject_id)
+            (merchant_id, _id_of(fact_id, endpoint), endpoint, fact_id, kind, subject_id)
             for merchant_id, url, fact_id, kind, subject_id in rows
             for endpoint in [endpoint_of(merchant_id, url)]
         ],
@@ -124,6 +124,11 @@ async def notify_merchant(tx: Tx, facts: Sequence[Fact], now: Now) -> None:
         world_now=now.world,
     )
     await jobs.schedule(tx, JOB, [(subject_of(row.merchant_id, row.id), now.world) for row in fresh])
+
+
+def _id_of(fact_id: UUID, endpoint_id: UUID) -> UUID:
+    """The one delivery of a fact to an endpoint. It begins as the fact's id does, so that what is new lies together."""
+    return UUID(int=fact_id.int >> 64 << 64 | derived_id("delivery", fact_id, endpoint_id).int & (1 << 64) - 1)
 
 
 class _Fresh(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +171,14 @@ async def get_delivery(tx: Tx, merchant_id: UUID, delivery_id: UUID) -> Delivery
     if not found:
         raise DeliveryNotFound(id=to_text(delivery_id))
     return found[merchant_id, DeliveryId(delivery_id)]
+
+
+async def find_delivery(tx: Tx, delivery_id: UUID) -> Delivery:
+    """One delivery, whosever it is, or `DeliveryNotFound`: for the operator's terminal only."""
+    owner: UUID | None = await tx.value(sql.find_merchant, id=delivery_id)
+    if owner is None:
+        raise DeliveryNotFound(id=to_text(delivery_id))
+    return await get_delivery(tx, owner, delivery_id)
 
 
 async def list_deliveries(

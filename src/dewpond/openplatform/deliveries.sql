@@ -13,25 +13,31 @@ returning merchant_id, id;
 
 -- name: load_deliveries
 select d.merchant_id, d.id, d.endpoint_id, e.url, d.fact_id, d.event_kind, d.encoder, d.subject_id, d.status,
-       d.attempts, d.slot, d.body, d.created_at, d.next_attempt_at, d.asked_at, d.ended_at
+       d.attempts, d.slot, a.body, d.created_at, d.next_attempt_at, d.asked_at, d.ended_at
 from unnest(%(merchant_ids)s::uuid[], %(ids)s::uuid[]) as u(merchant_id, id)
 join openplatform.deliveries d on d.merchant_id = u.merchant_id and d.id = u.id
-join openplatform.webhook_endpoints e on e.merchant_id = d.merchant_id and e.id = d.endpoint_id;
+join openplatform.webhook_endpoints e on e.merchant_id = d.merchant_id and e.id = d.endpoint_id
+left join openplatform.delivery_attempts a on a.merchant_id = d.merchant_id and a.delivery_id = d.id and a.number = 1;
+
+-- name: find_merchant
+select merchant_id from openplatform.deliveries where id = %(id)s;
 
 -- name: list_deliveries
 select d.merchant_id, d.id, d.endpoint_id, e.url, d.fact_id, d.event_kind, d.encoder, d.subject_id, d.status,
-       d.attempts, d.slot, d.body, d.created_at, d.next_attempt_at, d.asked_at, d.ended_at
+       d.attempts, d.slot, a.body, d.created_at, d.next_attempt_at, d.asked_at, d.ended_at
 from openplatform.deliveries d
 join openplatform.webhook_endpoints e on e.merchant_id = d.merchant_id and e.id = d.endpoint_id
+left join openplatform.delivery_attempts a on a.merchant_id = d.merchant_id and a.delivery_id = d.id and a.number = 1
 where (%(status)s::text is null or d.status = %(status)s)
   and (%(before_at)s::timestamptz is null or (d.created_at, d.id) < (%(before_at)s, %(before_id)s::uuid))
 order by d.created_at desc, d.id desc limit %(most)s;
 
 -- name: list_merchant_deliveries
 select d.merchant_id, d.id, d.endpoint_id, e.url, d.fact_id, d.event_kind, d.encoder, d.subject_id, d.status,
-       d.attempts, d.slot, d.body, d.created_at, d.next_attempt_at, d.asked_at, d.ended_at
+       d.attempts, d.slot, a.body, d.created_at, d.next_attempt_at, d.asked_at, d.ended_at
 from openplatform.deliveries d
 join openplatform.webhook_endpoints e on e.merchant_id = d.merchant_id and e.id = d.endpoint_id
+left join openplatform.delivery_attempts a on a.merchant_id = d.merchant_id and a.delivery_id = d.id and a.number = 1
 where d.merchant_id = %(merchant_id)s
   and (%(status)s::text is null or d.status = %(status)s)
   and (%(before_at)s::timestamptz is null or (d.created_at, d.id) < (%(before_at)s, %(before_id)s::uuid))

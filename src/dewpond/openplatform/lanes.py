@@ -1,129 +1,133 @@
-"""Lanes: connections kept apart, so that endpoints that answer slowly cannot take those of the others away.
+"""Lanes: who may be called now, so that endpoints that answer slowly cannot hold up the others.
 
-An endpoint is prompt while its last answer was. One that we have not called yet has a single call in the prompt lane
-to show itself; whatever else goes to it meanwhile, and to the slow ones, has lanes of its own.
+An endpoint is prompt while its last answer was. One that we have not called yet has a single call to show itself; what
+else goes to it meanwhile counts as slow. Each endpoint may have so many calls at once, and all the slow ones together
+only a part of what a worker carries. Who finds no place stands back; where the endpoint is not known to be slow a place
+is worth a moment of waiting, but never so long that the lease of its job could run out.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 from uuid import UUID
-
-from dewpond.kit.http import Outgoing
 
 #: Who answers later than this, or leaves a call unanswered for longer, is slow.
 SLOW_SECONDS: Final = 1.0
 
-#: Posts at once per lane: fewer than `Outgoing` has connections, for the wait for one counts against the deadline. In a
-#: prompt lane no more than it keeps alive between two posts; each look for a free one costs as much as there are.
-_PROMPT_POSTS: Final = 12
-_PROMPT_LANES: Final = 8
-_SLOW_POSTS: Final = 90
-_SLOW_LANES: Final = 8
+#: The longest wait for a place: with a call's own five seconds it must stay well below `jobs.LEASE`.
+_WAIT_SECONDS: Final = 3.0
+
+#: Calls at once: to one endpoint, and to all slow ones together.
+ENDPOINT_CALLS: Final = 64
+_SLOW_CALLS: Final = 384
 _REMEMBERED: Final = 10_000
 
 
-class Lane:
-    """One client with a bounded number of posts at once; the client is made when it is first needed."""
+class Call:
+    """A place for one call, and how long the call takes, or took."""
 
-    def __init__(self, make: Callable[[], Outgoing], posts: int) -> None:
-        self._make = make
-        self._outgoing: Outgoing | None = None
-        self._posts = posts
-        self._places = asyncio.Semaphore(posts)
-        self._within = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether whoever came now would have to wait for a call that is likely to take its whole time."""
-        return self._within >= self._posts
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[Outgoing]:
-        """A place for one post; waits until there is one."""
-        self._within += 1
-        try:
-            async with self._places:
-                if self._outgoing is None:
-                    self._outgoing = self._make()
-                yield self._outgoing
-        finally:
-            self._within -= 1
-
-    async def close(self) -> None:
-        if self._outgoing is not None:
-            await self._outgoing.aclose()
-            self._outgoing = None
-
-
-class Stopwatch:
-    """How long a post takes, or took."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
+    def __init__(self, *, is_slow: bool) -> None:
+        self.is_slow = is_slow
+        self._began: float | None = None
         self._took: float | None = None
 
     @property
     def seconds(self) -> float:
+        if self._began is None:
+            return 0.0
         return time.perf_counter() - self._began if self._took is None else self._took
+
+    @property
+    def has_begun(self) -> bool:
+        return self._began is not None
 
     @property
     def elapsed_ms(self) -> int:
         return round(self.seconds * 1000)
 
-    def stop(self) -> float:
+    def begin(self) -> None:
+        """From now on the other side has the word."""
+        self._began = time.perf_counter()
+
+    def end(self) -> None:
+        """The other side has answered, or never will."""
         self._took = self.seconds
-        return self._took
+
+
+class _Endpoint:
+    def __init__(self) -> None:
+        self.calls: OrderedDict[Call, None] = OrderedDict()
+        self.places = asyncio.Semaphore(ENDPOINT_CALLS)
+        #: Unknown before its first answer.
+        self.was_prompt: bool | None = None
+
+    @property
+    def is_known_slow(self) -> bool:
+        return self.was_prompt is False or (bool(self.calls) and next(iter(self.calls)).seconds > SLOW_SECONDS)
+
+    @property
+    def is_slow(self) -> bool:
+        return self.is_known_slow or (self.was_prompt is None and bool(self.calls))
 
 
 class Lanes:
-    """Some lanes for prompt endpoints, some for the others, and the memory of which are which."""
+    """The calls that are being made, and the memory of how each endpoint answers."""
 
-    def __init__(self, make: Callable[[], Outgoing]) -> None:
-        self._prompt = [Lane(make, _PROMPT_POSTS) for _ in range(_PROMPT_LANES)]
-        self._slow = [Lane(make, _SLOW_POSTS) for _ in range(_SLOW_LANES)]
-        self._are_prompt: OrderedDict[UUID, bool] = OrderedDict()
-        self._unanswered: dict[UUID, OrderedDict[Stopwatch, None]] = {}
-
-    def lane(self, endpoint_id: UUID) -> Lane:
-        """Where a post to this endpoint belongs now."""
-        lanes = self._slow if self._is_slow(endpoint_id) else self._prompt
-        return lanes[endpoint_id.int % len(lanes)]
+    def __init__(self) -> None:
+        self._endpoints: OrderedDict[UUID, _Endpoint] = OrderedDict()
+        self._slow_calls = 0
 
     def is_blocked(self, endpoint_id: UUID) -> bool:
-        """Whether a slow endpoint has no place left; prompt ones are never asked to stand back."""
-        return self._is_slow(endpoint_id) and self.lane(endpoint_id).is_full
+        """Whether this is a slow endpoint for which there is no place, nor a hope that there is one in a moment."""
+        endpoint = self._endpoints.get(endpoint_id)
+        if endpoint is None or not endpoint.is_slow:
+            return False
+        return self._has_enough_slow_ones or (endpoint.is_known_slow and endpoint.places.locked())
 
-    @contextmanager
-    def watch(self, endpoint_id: UUID) -> Iterator[Stopwatch]:
-        """Time one post, and learn from it how this endpoint answers."""
-        watch = Stopwatch()
-        calls = self._unanswered.setdefault(endpoint_id, OrderedDict())
-        calls[watch] = None
-        try:
-            yield watch
-        finally:
-            del calls[watch]
-            if not calls:
-                del self._unanswered[endpoint_id]
-            self._learn(endpoint_id, watch.stop())
+    async def enter(self, endpoint_id: UUID) -> Call | None:
+        """A place for a call, to be left after it; None where there is none now and the caller should stand back.
 
-    async def close(self) -> None:
-        """Close every connection."""
-        for lane in (*self._prompt, *self._slow):
-            await lane.close()
+        What is known of the endpoint is asked again after a wait, for it may have gone dark meanwhile.
+        """
+        if self.is_blocked(endpoint_id):
+            return None
+        endpoint = self._endpoint(endpoint_id)
+        if endpoint.places.locked():
+            try:
+                async with asyncio.timeout(_WAIT_SECONDS):
+                    await endpoint.places.acquire()
+            except TimeoutError:
+                return None
+        else:
+            await endpoint.places.acquire()
+        is_slow = endpoint.is_slow
+        if is_slow and self._has_enough_slow_ones:
+            endpoint.places.release()
+            return None
+        call = Call(is_slow=is_slow)
+        endpoint.calls[call] = None
+        self._slow_calls += is_slow
+        return call
 
-    def _is_slow(self, endpoint_id: UUID) -> bool:
-        calls = self._unanswered.get(endpoint_id)
-        if calls is not None and next(iter(calls)).seconds > SLOW_SECONDS:
-            return True
-        return not self._are_prompt.get(endpoint_id, calls is None)
+    def leave(self, endpoint_id: UUID, call: Call) -> None:
+        """Give a place back, and remember how the endpoint answered if it was asked."""
+        endpoint = self._endpoint(endpoint_id)
+        del endpoint.calls[call]
+        endpoint.places.release()
+        self._slow_calls -= call.is_slow
+        if call.has_begun:
+            endpoint.was_prompt = call.seconds <= SLOW_SECONDS
 
-    def _learn(self, endpoint_id: UUID, seconds: float) -> None:
-        self._are_prompt[endpoint_id] = seconds <= SLOW_SECONDS
-        self._are_prompt.move_to_end(endpoint_id)
-        if len(self._are_prompt) > _REMEMBERED:
-            self._are_prompt.popitem(last=False)
+    @property
+    def _has_enough_slow_ones(self) -> bool:
+        return self._slow_calls >= _SLOW_CALLS
+
+    def _endpoint(self, endpoint_id: UUID) -> _Endpoint:
+        endpoint = self._endpoints.get(endpoint_id)
+        if endpoint is None:
+            endpoint = self._endpoints[endpoint_id] = _Endpoint()
+            if len(self._endpoints) > _REMEMBERED:
+                del self._endpoints[next(each for each, known in self._endpoints.items() if not known.calls)]
+        self._endpoints.move_to_end(endpoint_id)
+        return endpoint

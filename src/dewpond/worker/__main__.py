@@ -57,13 +57,14 @@ async def _serve(environ: Mapping[str, str]) -> None:
             await asyncio.sleep(1)
 
 
-def _listeners(text: str) -> list[tuple[str, int]]:
-    """The doors of this world's servers as their parent tells them: `127.0.0.1:8601,[::1]:8602`."""
+def _listeners(text: str) -> list[tuple[str, int]] | None:
+    """The doors of this world's servers as their parent tells them, `127.0.0.1:8601,[::1]:8602`; None if it does not
+    or there is no parent."""
     doors = []
     for part in filter(None, text.split(",")):
         host, _, port = part.strip().rpartition(":")
         doors.append((host.strip("[]"), int(port)))
-    return doors
+    return doors or None
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from dewpond.wiring import House, JobHandler
 from dewpond.worker.readers import PARKED, handle_parked
 
 #: Jobs at once that make progress, and all together with those that wait for somebody outside.
-_PLACES: Final = 128
+_PLACES: Final = 256
 _CEILING: Final = 1024
 
 #: A job that takes longer waits for somebody outside; its place is given to another one.
@@ -36,12 +36,19 @@ class Runner:
         self._house = house
         self._handlers: dict[str, JobHandler] = {**house.jobs, PARKED: handle_parked}
         self._running: set[asyncio.Task[None]] = set()
-        self._young: set[asyncio.Task[None]] = set()
+        #: When each began, the oldest first.
+        self._young: dict[asyncio.Task[None], float] = {}
         self._roomy = asyncio.Event()
-        self._settlements: Batch[tuple[Job, Outcome], None] = Batch(self._settle, key=lambda ended: ended[0].id)
+        # One at a time, so that the next one fills meanwhile.
+        self._settlements: Batch[tuple[Job, Outcome], None] = Batch(
+            self._settle, key=lambda ended: ended[0].id, lanes=1
+        )
 
     @property
     def _free(self) -> int:
+        grown_up = asyncio.get_running_loop().time() - _YOUNG_SECONDS
+        while self._young and (oldest := next(iter(self._young.items())))[1] < grown_up:
+            del self._young[oldest[0]]
         return max(0, min(_PLACES - len(self._young), _CEILING - len(self._running)))
 
     async def take(self) -> tuple[int, bool]:
@@ -57,8 +64,8 @@ class Runner:
         return len(claimed), len(claimed) == free
 
     async def room(self) -> None:
-        """Wait until a good part of the places is free, so that one claim takes many; or a moment, if that is slow."""
-        if self._free >= _PLACES // 4:
+        """Wait until half of the places are free, so that one claim takes many; or a moment, if that is slow."""
+        if self._free >= _PLACES // 2:
             return
         self._roomy.clear()
         try:
@@ -83,21 +90,15 @@ class Runner:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _start(self, job: Job, now: Now) -> None:
-        task = asyncio.create_task(self._run(job, now), name=f"{job.kind} {job.subject}")
+        task = asyncio.create_task(self._run(job, now), name=job.kind)
         self._running.add(task)
-        self._young.add(task)
-        aging = asyncio.get_running_loop().call_later(_YOUNG_SECONDS, self._give_place, task)
+        self._young[task] = asyncio.get_running_loop().time()
+        task.add_done_callback(self._ended)
 
-        def ended(task: asyncio.Task[None]) -> None:
-            aging.cancel()
-            self._running.discard(task)
-            self._give_place(task)
-
-        task.add_done_callback(ended)
-
-    def _give_place(self, task: asyncio.Task[None]) -> None:
-        self._young.discard(task)
-        if self._free >= _PLACES // 4:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._young.pop(task, None)
+        if len(self._young) <= _PLACES // 2:
             self._roomy.set()
 
     async def _run(self, job: Job, now: Now) -> None:
