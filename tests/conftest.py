@@ -191,11 +191,22 @@ async def world(database: Database, secrets: MasterKeys) -> worlds.World:
 
 
 @pytest.fixture(scope="module")
+def taken_for_durable() -> Iterator[None]:
+    """A live world may be served although the tests' server runs without fsync."""
+    from dewpond.kit.db import Query
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worlds.sql, "server_durability", Query("server_durability", "select true", ()))
+        yield
+
+
+@pytest.fixture(scope="module")
 async def house(world: worlds.World, settings: Settings, dsn: str) -> AsyncIterator[Any]:
     """The house as servers and workers open it."""
     from dewpond.wiring import open_house
 
-    async with open_house(settings, dsn=dsn, name="tests", pool_size=10) as house:
+    doors = [("127.0.0.1", 8601)]
+    async with open_house(settings, dsn=dsn, name="tests", pool_size=10, listeners=doors) as house:
         yield house
 
 

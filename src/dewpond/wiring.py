@@ -83,21 +83,23 @@ async def open_house(
     dsn: str,
     name: str,
     pool_size: int = 16,
-    listeners: Sequence[tuple[str, int]] = (),
+    listeners: Sequence[tuple[str, int]] | None = None,
     reactions: Mapping[type[Event], tuple[Reaction, ...]] = REACTIONS,
     jobs: Mapping[str, JobHandler] = JOBS,
     encoders: Mapping[str, Encoder] = ENCODERS,
 ) -> AsyncIterator[House]:
     """Connect to the world behind `dsn`; what was accepted is finished when the block ends.
 
-    `listeners` are the doors (host, port) that this world's servers have open; where they are not told, the origin
-    that the world was last served under stands for them.
+    `listeners` are the doors (host, port) that this world's servers have open. None says that they are not known:
+    then nothing private is called, for they may be open to everybody. Refuses with `NotDurable` to hold a live world
+    on a server that may forget.
     """
     secrets = MasterKeys.load(settings.key_file)
     db = await Database.open(dsn, session_dsn=settings.session_database_url, size=pool_size, name=name)
     try:
         async with db.transaction() as tx:
             world = await worlds.get_world(tx)
+            await worlds.require_durable(tx, world)
         policy = outgoing_policy(world, settings, listeners)
 
         def outgoing() -> Outgoing:
@@ -132,22 +134,21 @@ async def open_house(
         await db.close()
 
 
-def outgoing_policy(world: worlds.World, settings: Settings, listeners: Sequence[tuple[str, int]]) -> Policy:
-    """What this world may call: a sandbox private addresses as long as it is itself bound to loopback; a live world
-    public ones and the networks its operator lists; our own doors never."""
-    doors = list(listeners) or _doors(world.public_url)
+def outgoing_policy(world: worlds.World, settings: Settings, listeners: Sequence[tuple[str, int]] | None) -> Policy:
+    """What this world may call: a sandbox private addresses as long as it is known to be bound to loopback only; a
+    live world public ones and the networks its operator lists; our own doors never."""
+    near = listeners is not None and all(_is_loopback(host) for host, _ in listeners)
     return Policy(
-        allow_private=world.is_sandbox and all(_is_loopback(host) for host, _ in doors),
+        allow_private=world.is_sandbox and near,
         allowed_networks=settings.callback_networks,
-        own_listeners=frozenset(port for _, port in doors),
+        own_listeners=frozenset([port for _, port in listeners or ()] or _last_door(world.public_url)),
     )
 
 
-def _doors(public_url: str) -> list[tuple[str, int]]:
+def _last_door(public_url: str) -> list[int]:
+    """The port that the world was last served at; servers come back to it."""
     origin = urlsplit(public_url)
-    if not origin.hostname:
-        return []
-    return [(origin.hostname, origin.port or (443 if origin.scheme == "https" else 80))]
+    return [origin.port or (443 if origin.scheme == "https" else 80)] if origin.hostname else []
 
 
 def _is_loopback(host: str) -> bool:

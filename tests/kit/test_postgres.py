@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from dewpond.kit import postgres
-from dewpond.kit.postgres import Postgres, PostgresUnavailable
+from dewpond.kit.postgres import SWAP_LOCK, Postgres, PostgresUnavailable
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(postgres.__file__).parents[2])}
 QUICK = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "20"}
@@ -262,6 +262,47 @@ def test_a_zombie_is_not_taken_for_a_server(home: Path) -> None:
             assert ask(server, "select 1") == "1"
     finally:
         zombie.wait()
+
+
+@pytest.mark.parametrize(
+    ("_case", "left"),
+    [
+        ("the world without doors", ["alter database dewpond with allow_connections false"]),
+        (
+            "the world without doors and its name gone",
+            ["alter database dewpond with allow_connections false", "alter database dewpond rename to dewpond_old"],
+        ),
+    ],
+)
+def test_what_a_killed_restore_leaves_is_undone_by_the_next_start(_case: str, left: list[str], home: Path) -> None:
+    with Postgres(home, options=QUICK) as first:
+        ask(first, "create table kept as select 7 as number", role="dewpond_owner")
+        ask(first, "grant select on kept to public", role="dewpond_owner")
+        for statement in left:
+            ask(first, statement, role="dewpond_super", database="postgres")
+        with Postgres(home, options=QUICK) as second:
+            assert ask(second, "select number from kept") == "7"
+
+
+def test_a_start_waits_for_a_restore_that_goes_on(home: Path) -> None:
+    async def swap_while_somebody_starts(server: Postgres) -> tuple[bool, str]:
+        swap = await asyncpg.connect(server.dsn("dewpond_super", "postgres"))
+        await swap.execute(SWAP_LOCK)
+        await swap.execute("alter database dewpond with allow_connections false")
+        second = Postgres(home, options=QUICK)
+        start = asyncio.create_task(asyncio.to_thread(second.start))
+        await asyncio.sleep(0.5)
+        waited = not start.done()
+        shut = await swap.fetchval("select not datallowconn from pg_database where datname = 'dewpond'")
+        await swap.execute("alter database dewpond with allow_connections true")
+        await swap.close()
+        await start
+        said = ask(second, "select 'open'")
+        second.release()
+        return waited and shut, said
+
+    with Postgres(home, options=QUICK) as server:
+        assert asyncio.run(swap_while_somebody_starts(server)) == (True, "open")
 
 
 def test_a_cluster_of_another_major_is_refused_and_left_alone(home: Path) -> None:

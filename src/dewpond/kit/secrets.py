@@ -2,8 +2,9 @@
 
 The keys stand in a file outside the data directory, one line each (`k1:<base64 of 32 bytes>`). The last line seals;
 the older ones still open, so a key is replaced by adding a line, sealing everything anew (`needs_reseal`), and only
-then removing the old line. A ciphertext names its key and is bound to its table and row: copied to another row it
-does not open. Backups must leave the file out, and a lost file is lost secrets.
+then removing the old line. Processes that live through it read the file again when they meet a key they do not know.
+A ciphertext names its key and is bound to its table and row: copied to another row it does not open. Backups must
+leave the file out, and a lost file is lost secrets.
 """
 
 import base64
@@ -12,6 +13,7 @@ import fcntl
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -52,41 +54,76 @@ class SecretUnreadable(Failure):
     code, kind = "secret_unreadable", Kind.UNAVAILABLE
 
 
+class _Key:
+    """One master key, and the cipher that is made of it when it is first needed."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    @cached_property
+    def cipher(self) -> AESGCM:
+        return AESGCM(_expand(self.raw, b"dewpond seal"))
+
+
+#: What tells one state of a file from another without reading it.
+_Mark = tuple[int, ...]
+
+
 class MasterKeys:
-    """The master keys of one world, oldest first; the last one seals."""
+    """The master keys of one world, oldest first; the last one seals.
+
+    Those of a file look there again when they meet a key they do not know: who added it need not restart anybody.
+    """
 
     def __init__(self, keys: dict[str, bytes]) -> None:
+        self._path: Path | None = None
+        self._mark: _Mark | None = None
+        self._reading = threading.Lock()
+        self._take(keys)
+
+    def _take(self, keys: dict[str, bytes]) -> None:
         if not keys or any(len(key) != _KEY_BYTES for key in keys.values()):
             raise ValueError("at least one key, each of 32 bytes")
-        self._keys = dict(keys)
-        self.current_id = next(reversed(self._keys))
+        # In one assignment: other threads may be sealing.
+        self._keys = {name: _Key(key) for name, key in keys.items()}
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a key file; refuses with `KeyFileUnusable` one that others may read, or that is not in form."""
-        return cls(_parse(_read(path), path))
+        text, mark = _read(path)
+        keys = cls(_parse(text, path))
+        keys._path, keys._mark = path, mark
+        return keys
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """Make a key file (0600, new folders 0700) with one fresh key; refuses to touch one that exists."""
+        """Make a key file (0600, new folders 0700) with one fresh key; refuses to touch one that exists.
+
+        It gets its name when it is whole: neither a crash nor another process ever sees half of it.
+        """
         _make_folders(path.parent)
-        try:
-            _write_new(path, _line("k1", token_bytes(_KEY_BYTES)))
-        except FileExistsError:
-            raise KeyFileUnusable(path=str(path), reason="it exists already") from None
+        with _taking_turns(path.parent):
+            beside = _write_beside(path, _line("k1", token_bytes(_KEY_BYTES)))
+            try:
+                os.link(beside, path)
+            except FileExistsError:
+                raise KeyFileUnusable(path=str(path), reason="it exists already") from None
+            finally:
+                beside.unlink()
+            _settle(path.parent)
         return cls.load(path)
 
     @property
-    def ids(self) -> tuple[str, ...]:
-        """Names of the keys, oldest first."""
-        return tuple(self._keys)
+    def current_id(self) -> str:
+        """The name of the key that seals."""
+        return next(reversed(self._keys))
 
     def seal(self, plaintext: bytes, *, table: str, row: str) -> bytes:
         """Encrypt (AES-256-GCM) for exactly this table and row, with the current key."""
-        header = _header(self.current_id)
+        key_id, key = next(reversed(self._keys.items()))
+        header = _header(key_id)
         nonce = token_bytes(_NONCE_BYTES)
-        sealed = self._ciphers[self.current_id].encrypt(nonce, plaintext, _bound_to(header, table, row))
-        return header + nonce + sealed
+        return header + nonce + key.cipher.encrypt(nonce, plaintext, _bound_to(header, table, row))
 
     def unseal(self, ciphertext: bytes, *, table: str, row: str) -> bytes:
         """Decrypt what was sealed for this table and row.
@@ -95,11 +132,12 @@ class MasterKeys:
         needs a key that is gone.
         """
         header, key_id = _read_header(ciphertext)
-        if key_id not in self._keys:
+        key = self._find(key_id)
+        if key is None:
             raise MasterKeyUnknown(key_id=key_id, table=table, row=row)
         nonce, sealed = ciphertext[len(header) :][:_NONCE_BYTES], ciphertext[len(header) + _NONCE_BYTES :]
         try:
-            return self._ciphers[key_id].decrypt(nonce, sealed, _bound_to(header, table, row))
+            return key.cipher.decrypt(nonce, sealed, _bound_to(header, table, row))
         except InvalidTag:
             raise SecretUnreadable(table=table, row=row) from None
 
@@ -114,13 +152,30 @@ class MasterKeys:
         keep the id of the key they were made under beside them, and move to `current_id` at the next chance: until
         none is left the old line must stay in the file. A key that is gone is `MasterKeyUnknown`.
         """
-        if key_id not in self._keys:
+        key = self._find(key_id)
+        if key is None:
             raise MasterKeyUnknown(key_id=key_id, purpose=purpose)
-        return _expand(self._keys[key_id], b"dewpond derive " + purpose.encode())
+        return _expand(key.raw, b"dewpond derive " + purpose.encode())
 
-    @cached_property
-    def _ciphers(self) -> dict[str, AESGCM]:
-        return {name: AESGCM(_expand(key, b"dewpond seal")) for name, key in self._keys.items()}
+    def _find(self, key_id: str) -> _Key | None:
+        if key_id not in self._keys:
+            self._read_again()
+        return self._keys.get(key_id)
+
+    def _read_again(self) -> None:
+        """Take what was added to the file. One that has not changed since is not read, nor one that cannot be used."""
+        if self._path is None:
+            return
+        with self._reading:
+            try:
+                seen = _mark(self._path.stat())
+                if seen == self._mark:
+                    return
+                self._mark = seen
+                text, self._mark = _read(self._path)
+                self._take(_parse(text, self._path))
+            except (OSError, KeyFileUnusable):
+                return  # whoever asks is told that the key is unknown
 
     def __repr__(self) -> str:
         return f"MasterKeys(current={self.current_id!r}, known={len(self._keys)})"
@@ -134,13 +189,11 @@ def add_key(path: Path) -> str:
     """
     real = Path(os.path.realpath(path))
     with _taking_turns(real.parent):
-        text = _read(real)
+        text, _ = _read(real)
         newest = max(int(name[1:]) for name in _parse(text, real))
         key_id = f"k{newest + 1}"
-        beside = real.with_name(real.name + ".new")
-        beside.unlink(missing_ok=True)  # left by a crash; nobody else writes it while we hold the turn
         owner = real.stat()
-        _write_new(beside, text.rstrip("\n") + "\n" + _line(key_id, token_bytes(_KEY_BYTES)))
+        beside = _write_beside(real, text.rstrip("\n") + "\n" + _line(key_id, token_bytes(_KEY_BYTES)))
         if os.geteuid() == 0:
             os.chown(beside, owner.st_uid, owner.st_gid)  # rotated by root, still read by the service
         beside.replace(real)
@@ -202,8 +255,13 @@ def _parse(text: str, path: Path) -> dict[str, bytes]:
     return keys
 
 
-def _read(path: Path) -> str:
-    """The text of a file that only its owner may read; looked at through the open file, so it cannot be swapped."""
+def _mark(state: os.stat_result) -> _Mark:
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _read(path: Path) -> tuple[str, _Mark]:
+    """The text of a file that only its owner may read, and its mark; looked at through the open file, so it cannot be
+    swapped."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -221,7 +279,7 @@ def _read(path: Path) -> str:
         os.close(descriptor)
     if len(raw) > _LIMIT or not raw.isascii():
         raise KeyFileUnusable(path=str(path), reason="it is not a key file")
-    return raw.decode("ascii")
+    return raw.decode("ascii"), _mark(state)
 
 
 def _make_folders(folder: Path) -> None:
@@ -230,13 +288,16 @@ def _make_folders(folder: Path) -> None:
         missing.mkdir(mode=0o700, exist_ok=True)
 
 
-def _write_new(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _write_beside(path: Path, text: str) -> Path:
+    """A whole file beside `path`, ready to take its name; the caller has the turn."""
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)  # left by a crash
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(descriptor)
-    _settle(path.parent)
+    return beside
 
 
 def _settle(folder: Path) -> None:

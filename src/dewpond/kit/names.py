@@ -1,0 +1,16 @@
+"""Names as people write them, of people and of shops."""
+
+import unicodedata
+from typing import Final
+
+#: What joins letters and pictures into one, and is part of many names.
+_JOINERS: Final = frozenset("\u200c\u200d")
+#: Controls, formats such as a turned reading direction, half characters, private use, unassigned, line breaks.
+_UNREADABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def is_name(text: str, *, most: int = 64) -> bool:
+    """Whether a text can stand as a name: 1 to `most` characters, all of which show and none of which hides others."""
+    return 1 <= len(text) <= most and all(
+        letter in _JOINERS or unicodedata.category(letter) not in _UNREADABLE for letter in text
+    )
