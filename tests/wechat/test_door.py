@@ -323,6 +323,22 @@ async def test_another_merchants_certificate_is_not_mine(client: Client, new_cli
     assert (heard.status, heard.code) == (401, "SIGN_ERROR")
 
 
+@pytest.mark.parametrize("whose", ["nobody's", "the platform's"])
+async def test_a_sandbox_says_which_serial_would_have_been_right(client: Client, whose: str) -> None:
+    """The platform's serial in place of one's own is the classic slip of a first integration."""
+    serial = client.shop.platform_certificate.id if whose == "the platform's" else "7" * 40
+    heard = await client.ask("POST", NATIVE, client.order(), serial_no=serial)
+    assert (heard.status, heard.code) == (401, "SIGN_ERROR")
+    assert ("platform's" in heard.json["detail"]["issue"]) == (whose == "the platform's")
+    assert client.shop.certificate.serial in heard.json["detail"]["issue"]
+
+
+async def test_a_sandbox_says_what_time_it_is_there(client: Client) -> None:
+    heard = await client.prepay(time_expire="2018-06-08T10:34:56+08:00")
+    assert (heard.status, heard.code) == (400, "INVALID_REQUEST")
+    assert "the world's time is 20" in heard.json["detail"]["issue"]
+
+
 # --- what is signed ---------------------------------------------------------------------------------------------------
 
 

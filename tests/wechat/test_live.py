@@ -28,6 +28,13 @@ async def test_a_live_world_does_not_explain_a_failed_signature(client: Client) 
     assert set(heard.json) == {"code", "message"}
 
 
+async def test_a_live_world_tells_no_serials_and_no_time(client: Client) -> None:
+    heard = await client.ask("POST", NATIVE, client.order(), serial_no="7" * 40)
+    assert (heard.status, set(heard.json)) == (401, {"code", "message"})
+    heard = await client.prepay(notify_url="https://shop.example/notify", time_expire="2018-06-08T10:34:56+08:00")
+    assert (heard.status, set(heard.json)) == (400, {"code", "message"})
+
+
 async def test_a_live_world_wants_https_for_callbacks(client: Client) -> None:
     heard = await client.prepay()
     assert (heard.code, heard.json["detail"]["field"]) == ("PARAM_ERROR", "/notify_url")

@@ -230,6 +230,8 @@ class Door:
         )
         if known is None:
             raise answers.CallerUnknown
+        if known.caller.pem is None and known.world.is_sandbox:
+            raise answers.SerialUnknown(explanation=await self._serials(known.caller, authorization))
         verifier = _verifier_of(known.caller, wall=wall)
         await self._verify(scope, heard, authorization, body, known, verifier)
         if wrong is not None:
@@ -254,6 +256,24 @@ class Door:
         except CONNECTION_LOST as lost:  # nothing was changed, so nobody need wait for the outcome
             log.warning("wechat.unreachable", error=type(lost).__name__)
             return [answers.Unreachable() for _ in claims]
+
+    async def _serials(self, caller: Caller, authorization: Authorization) -> dict[str, str]:
+        """For a sandbox: which serial was named, whose it is, and which would have been right."""
+        async with self._house.db.transaction() as tx:
+            own = await merchants.list_certificates(tx, caller.merchant_id)
+            platform = await merchants.list_platform_certificates(tx, wall_now=clock.wall_now())
+        named = _spelled(authorization.serial_no)
+        is_platforms = named in {key.id for key in platform}
+        whose = (
+            "that is the platform's certificate, not yours" if is_platforms else "this merchant has none of that serial"
+        )
+        right = ", ".join(each.serial for each in own if each.revoked_at is None) or "none: it has no certificate"
+        return {
+            "field": "serial_no",
+            "value": authorization.serial_no,
+            "issue": f"{whose}; yours: {right}",
+            "location": "header",
+        }
 
     async def _verify(
         self,
