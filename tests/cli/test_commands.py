@@ -35,6 +35,9 @@ FIXED_FORMS = [
     ("merchants", "create"),
     ("people", "create"),
     ("events", "tail"),
+    ("events", "stuck"),
+    ("events", "release"),
+    ("merchants", "certify"),
     ("deliveries", "list"),
     ("deliveries", "resend"),
     ("ledger", "check"),
@@ -52,6 +55,7 @@ def test_the_fixed_forms_are_there(path: tuple[str, ...]) -> None:
 def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) -> None:
     ran = run(*path, "--help")
     assert ran.code == 0
+    assert run(*path, "-h").out == ran.out
     assert f"Usage: dewpond {' '.join(path)}" in ran.out
     assert "Example: dewpond " + " ".join(path) in " ".join(ran.out.split())
     assert "--json" in ran.out

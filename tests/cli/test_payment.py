@@ -1,84 +1,12 @@
 """Paying from the terminal, and what it leaves behind in the pool, the books and the deliveries."""
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dewpond import merchants, pay
-from dewpond.kit import worlds
-from dewpond.kit.db import Database
-from dewpond.kit.money import Money
-from dewpond.settings import read_settings
-from dewpond.wiring import open_house
-from dewpond.worker import drain
-
-from .conftest import Type
-
-NOWHERE = "http://127.0.0.1:9/notify"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """An open payment, as the shop holds it."""
-
-    code_url: str
-    number: str
-    payment: str
-
-
-Ask = Callable[..., Asked]
-
-
-@pytest.fixture(scope="module")
-def shop(dewpond: Type, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder: Path = tmp_path_factory.mktemp("shop")
-    made: dict[str, Any] = dewpond("merchants", "create", "Tea Shop", "--out", str(folder), "--json").json
-    return made
-
-
-@pytest.fixture(scope="module")
-def ask(shop: dict[str, Any], dsn: str) -> Ask:
-    """`ask("tea1", "18.00")`: the shop asks for money."""
-
-    async def open_payment(number: str, amount: str, minutes: int) -> Asked:
-        db = await Database.open(dsn, size=1)
-        async with db.transaction() as tx:
-            merchant = (await merchants.find_merchants(tx, shop["mchid"]))[0]
-            app = (await merchants.apps_of(tx, merchant.id))[0]
-            now = await worlds.read_clocks(tx)
-            opening = pay.Opening(
-                merchant_id=merchant.id,
-                app_id=app.id,
-                merchant_reference=number,
-                description="Longjing",
-                amount=Money.parse(amount),
-                fee_rate_bp=merchant.fee_rate_bp,
-                expires_at=now.world + timedelta(minutes=minutes),
-                now=now,
-                request=pay.NewRequest(trade_type="NATIVE", request_hash=b"1", notify_url=NOWHERE),
-            )
-            opened = (await pay.open_payments(tx, [opening]))[0]
-            assert isinstance(opened, pay.Opened)
-            payment = await pay.get_payment(tx, merchant.id, opened.payment_id)
-        await db.close()
-        return Asked(f"http://localhost:8601/q/{opened.code}", number, payment.text_id)
-
-    return lambda number, amount="18.00", minutes=60: asyncio.run(open_payment(number, amount, minutes))
-
-
-def work(dsn: str) -> None:
-    """Do what a worker does, until nothing is left to do now."""
-
-    async def once() -> None:
-        async with open_house(read_settings(), dsn=dsn, name="tests") as house:
-            await drain(house)
-
-    asyncio.run(once())
+from .conftest import Ask, Type, work
 
 
 def test_a_code_is_paid_as_a_phone_does(ask: Ask, dewpond: Type) -> None:
@@ -101,6 +29,22 @@ def test_a_payment_is_called_by_any_of_its_names(called: str, ask: Ask, dewpond:
     again = dewpond("pay", paid["transaction_id"], "--as", person["id"], "--json").json
     assert again["was_paid"]
     assert again["balance"]["minor"] == 200
+
+
+@pytest.mark.parametrize(
+    ("_case", "form"),
+    [
+        ("WeChat's own", "weixin://wxpay/bizpayurl?pr={}"),
+        ("WeChat's with more behind it", "weixin://wxpay/bizpayurl?pr={}&from=tea"),
+        ("ours with a slash", "http://localhost:8601/q/{}/"),
+        ("ours with somebody's query", "http://localhost:8601/q/{}?from=tea"),
+    ],
+)
+def test_a_code_is_read_out_of_every_form_of_link(_case: str, form: str, ask: Ask, dewpond: Type) -> None:
+    person = dewpond("people", "create", "Reader", "--balance", "18", "--json").json["id"]
+    asked = ask(f"tea{abs(hash(_case)):010d}"[:20])
+    link = form.format(asked.code_url.rpartition("/")[2])
+    assert dewpond("pay", link, "--as", person, "--json").json["payment"] == asked.payment
 
 
 def test_a_refused_payment_says_why_and_takes_nothing(ask: Ask, dewpond: Type) -> None:
@@ -165,3 +109,26 @@ def test_the_pool_the_walk_and_the_deliveries_tell_the_same_story(
     assert len(log) >= len(first["log"]) + 1
     assert dewpond("deliveries", "list").out.count("payment.succeeded") >= 2
     assert dewpond("ledger", "check").code == 0
+
+
+def test_of_one_number_in_two_shops_none_is_guessed(ask: Ask, dewpond: Type, tmp_path: Path) -> None:
+    other = dewpond("merchants", "create", "Rice Shop", "--out", str(tmp_path / "rice"), "--json").json
+    mine, theirs = ask("twice00001"), ask("twice00001", mchid=other["mchid"])
+    person = dewpond("people", "create", "Careful", "--balance", "50", "--json").json["id"]
+    ran = dewpond("pay", "twice00001", "--as", person)
+    assert (ran.code, ran.out) == (1, "")
+    for told in (mine.payment, theirs.payment, "Rice Shop", "Tea Shop"):
+        assert told in ran.err
+    assert dewpond("pay", theirs.payment, "--as", person, "--json").json["mchid"] == other["mchid"]
+
+
+def test_events_name_things_as_other_commands_take_them(ask: Ask, dewpond: Type) -> None:
+    person = dewpond("people", "create", "Eventful", "--balance", "50", "--json").json["id"]
+    asked = ask("event00001")
+    dewpond("pay", asked.code_url, "--as", person)
+    told = dewpond("events", "tail", "--most", "1").out
+    assert f"payment_id={asked.payment}" in told
+    assert f"person_id={person}" in told
+    fact = json.loads(dewpond("events", "tail", "--most", "1", "--json").out)
+    assert (fact["ids"]["payment_id"], fact["ids"]["person_id"]) == (asked.payment, person)
+    assert fact["body"]["payment_id"] != asked.payment

@@ -12,10 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from dewpond.cli.running import find_running
 from dewpond.kit.postgres import Postgres
+from dewpond.settings import read_settings
 
 pytestmark = pytest.mark.journey
 
@@ -88,6 +91,9 @@ def test_a_signal_ends_everything(number: signal.Signals, environ: dict[str, str
 
 def test_a_second_run_says_where_the_first_one_is(environ: dict[str, str]) -> None:
     with running(environ) as (_, told):
+        found = find_running(read_settings(environ))
+        assert found is not None
+        assert found.listeners == (("127.0.0.1", urlsplit(told["url"]).port),)
         second = type_(environ, "run")
         assert second.returncode == 1
         assert told["url"] in second.stderr

@@ -1,7 +1,11 @@
 """How a stranger's test suite drives a sandbox, on a world that nobody has started."""
 
 import asyncio
+import json
+import signal
 import stat
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -10,12 +14,20 @@ import msgspec
 import pytest
 
 from dewpond.cli.desk import Place, found_world
-from dewpond.kit import crypto
+from dewpond.kit import clock, crypto, worlds
+from dewpond.kit.db import Database
 from dewpond.kit.postgres import Postgres
 from dewpond.kit.worlds import NotDurable, WorldKind
 from dewpond.settings import read_settings
+from dewpond.wiring import open_house
 
-from .conftest import Type
+from .conftest import Ran, Type
+
+
+def _typed(*words: str) -> Ran:
+    """In a process of its own: streams of this one are shared by its threads."""
+    done = subprocess.run([sys.executable, "-m", "dewpond", *words], capture_output=True, text=True, check=False)
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +63,37 @@ def test_a_key_is_never_written_over(shop: Path, dewpond: Type) -> None:
     assert ran.code == 1
     assert "never written over" in ran.err
     assert (shop / "apiclient_key.pem").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["apiclient_cert.pem", "pub_key.pem", "platform_cert.pem", "merchant.json"])
+def test_a_folder_with_any_of_our_files_is_left_alone(name: str, shop: Path, dewpond: Type, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    count = len(dewpond("merchants", "list", "--json").json)
+    ran = dewpond("merchants", "create", "Second", "--out", str(tmp_path), "--json")
+    assert (ran.code, ran.out) == (1, "")
+    assert json.loads(ran.err)["error"]["code"] == "folder_used"
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    assert len(dewpond("merchants", "list", "--json").json) == count
+
+
+def test_a_refused_merchant_leaves_no_folder(shop: Path, dewpond: Type, tmp_path: Path) -> None:
+    for words in ([" ", "--out"], ["Shop", "--fee-rate=101%", "--out"]):
+        assert dewpond("merchants", "create", *words, str(tmp_path / "a" / "b")).code == 1
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    count = len(dewpond("merchants", "list", "--json").json)
+    ran = dewpond("merchants", "create", "Shop", "--out", str(tmp_path / "file" / "keys"))
+    assert ran.code == 1
+    assert f"{tmp_path}/file" in ran.err
+    assert "Not a directory" in ran.err
+    assert len(dewpond("merchants", "list", "--json").json) == count
+    for command in (["create"], ["certify"]):
+        assert dewpond("merchants", *command, "Tea Shop", "--out", "").code == 2
+
+
+def test_a_folder_of_keys_is_not_for_git(shop: Path) -> None:
+    assert (shop / ".gitignore").read_text() == "*\n"
 
 
 @pytest.mark.parametrize(
@@ -147,6 +190,54 @@ def test_the_clock_is_frozen_moved_and_thawed(shop: Path, dewpond: Type) -> None
     assert "2099" in dewpond("world", "clock", "show").out
 
 
+def test_steps_of_the_clock_add_up_or_are_refused(shop: Path, dewpond: Type) -> None:
+    async def at_once() -> list[Ran]:
+        steps = [asyncio.to_thread(_typed, "world", "clock", "advance", by) for by in ("30d", "40d")]
+        return list(await asyncio.gather(*steps))
+
+    dewpond("world", "clock", "freeze")
+    before = msgspec.convert(dewpond("world", "clock", "show", "--json").json["world_time"], type=datetime)
+    ran = asyncio.run(at_once())
+    after = msgspec.convert(dewpond("world", "clock", "show", "--json").json["world_time"], type=datetime)
+    moved = sum(days for days, one in zip((30, 40), ran, strict=True) if one.code == 0)
+    assert moved > 0
+    assert (after - before).days == moved
+    assert all("moving this world's clock" in one.err for one in ran if one.code)
+    dewpond("world", "clock", "thaw")
+
+
+def test_a_stopped_step_says_how_far_it_came(shop: Path, dewpond: Type, dsn: str) -> None:
+    """A lock on the clock holds the step up until it is told to stop."""
+
+    async def stop(number: int) -> Ran:
+        held, watch = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+        transaction = held.transaction()
+        await transaction.start()
+        await held.execute("select 1 from kit.worlds for update")
+        step = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "dewpond", "world", "clock", "advance", "3d",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            while not await watch.fetchval(
+                "select count(*) from pg_stat_activity"
+                " where datname = current_database() and wait_event_type = 'Lock' and query like '%key update%'"
+            ):
+                await asyncio.sleep(0.05)
+            step.send_signal(number)
+            out, err = await step.communicate()
+        await transaction.rollback()
+        await held.close()
+        await watch.close()
+        return Ran(step.returncode or 0, out.decode(), err.decode())
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        ran = asyncio.run(stop(number))
+        assert (ran.code, ran.out) == (1, "")
+        assert ran.err.startswith("Stopped at 2")
+        assert len(ran.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "words", [[], ["soon"], ["1x"], ["1h", "--to", "2099-01-01T00:00:00Z"], ["--to", "2099-01-01"]]
 )
@@ -160,7 +251,8 @@ def test_the_books_are_sound_and_the_events_are_in_order(shop: Path, dewpond: Ty
     assert book["sound"]
     assert [one["total"] for one in book["currencies"]] == [0]
     assert "CNY sums to 0.00 CNY" in dewpond("ledger", "check").out
-    assert dewpond("ledger", "balances", "--json").json["owner"] == "the house"
+    for words in ([], ["house"]):
+        assert dewpond("ledger", "balances", *words, "--json").json["owner"] == "the house"
     assert dewpond("ledger", "balances", "Rich", "--json").json["accounts"][0]["available"] == 300
     lines = dewpond("events", "tail", "--json", "--most", "3").out.splitlines()
     positions = [msgspec.json.decode(line)["position"] for line in lines]
@@ -176,13 +268,6 @@ def test_an_empty_pool_and_no_deliveries_are_answers_too(shop: Path, dewpond: Ty
     assert dewpond("deliveries", "list", "--merchant", "Tea Shop", "--status", "dead", "--json").json == []
 
 
-def test_master_key_and_platform_certificate_are_replaced(shop: Path, dewpond: Type) -> None:
-    rotated = dewpond("world", "rotate-key", "--json").json
-    assert rotated["key_id"] == "k2"
-    assert rotated["sealed"] >= 4
-    assert dewpond("world", "rotate-certificate", "--json").json["platform_serial_no"]
-
-
 def test_elsewhere_a_world_is_put_back_with_that_servers_tools(shop: Path, dewpond: Type, tmp_path: Path) -> None:
     file = tmp_path / "world.dump"
     assert dewpond("world", "backup", str(file), "--json").json["bytes"] > 0
@@ -190,6 +275,17 @@ def test_elsewhere_a_world_is_put_back_with_that_servers_tools(shop: Path, dewpo
         ran = dewpond("world", *words)
         assert ran.code == 1
         assert "own tools" in ran.err
+
+
+async def _serve_a_live_world(place: Place) -> None:
+    db = await Database.open(place.dsn, size=1)
+    try:
+        async with db.transaction() as tx:
+            await worlds.create_world(tx, WorldKind.LIVE, public_url="https://pay.example", wall_now=clock.wall_now())
+    finally:
+        await db.close()
+    async with open_house(place.settings, dsn=place.dsn, name="tests"):
+        pass
 
 
 def test_a_live_world_is_not_made_on_a_server_that_may_forget(
@@ -209,10 +305,12 @@ def test_a_live_world_is_not_made_on_a_server_that_may_forget(
         with pytest.raises(NotDurable):
             await found_world(place, WorldKind.LIVE)
         connection = await asyncpg.connect(place.dsn)
-        worlds: int = await connection.fetchval("select count(*) from kit.worlds")
+        made: int = await connection.fetchval("select count(*) from kit.worlds")
         await connection.close()
+        with pytest.raises(NotDurable):  # nor is one served there that was made elsewhere
+            await _serve_a_live_world(place)
         await server.execute(f'drop database "{name}" with (force)')
         await server.close()
-        return worlds
+        return made
 
     assert asyncio.run(try_it()) == 0

@@ -144,8 +144,19 @@ def test_one_refund_number_in_parallel_is_one_refund(world: RunningWorld, shop: 
 
 def test_one_order_number_in_parallel_is_one_order(world: RunningWorld, shop: Shop) -> None:
     with ThreadPoolExecutor(10) as crowd:
-        links = list(crowd.map(lambda _: shop.order("crowd-6000", 100), range(30)))
-    paid = [world.terminal("pay", link, "--as", "Bob", check=False).returncode for link in links[-3:]]
-    assert all(code in {0, 1} for code in paid)
-    world.terminal("pay", "crowd-6000", "--as", "Bob")
-    assert shop.state("crowd-6000")["trade_state"] == "SUCCESS"
+        links = set(crowd.map(lambda _: shop.order("crowd-6000", 100), range(30)))
+    before = _left(world, "Bob")
+    with ThreadPoolExecutor(4) as crowd:
+        ran = list(crowd.map(lambda link: world.terminal("pay", link, "--as", "Bob", "--json", check=False), links))
+    paid = [json.loads(one.stdout) for one in ran if one.returncode == 0]
+    assert len(paid) == 1, "one code is alive, the others died with each repeat"
+    assert not paid[0]["was_paid"]
+    dead = [one for one in ran if one.returncode != 0]
+    assert {one.returncode for one in dead} <= {1}
+    assert all("code" in one.stderr for one in dead)
+    assert _left(world, "Bob") == before - 100
+    assert shop.state("crowd-6000")["transaction_id"] == paid[0]["transaction_id"]
+    again = world.terminal("pay", "crowd-6000", "--as", "Bob", "--json")
+    assert again.stderr == "", "of several orders it would say which one it means"
+    assert json.loads(again.stdout)["payment"] == paid[0]["payment"]
+    assert _left(world, "Bob") == before - 100

@@ -20,7 +20,9 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _ALARM_SECONDS: Final = 2.0
 _LOG_BYTES: Final = 8 << 20
 #: What they say while `world restore` or `reset` puts another database in the world's place.
-_EXPECTED: Final = re.compile("not currently accepting connections|restore the pool connection floor")
+_EXPECTED: Final = re.compile(
+    'not currently accepting connections|restore the pool connection floor|database "dewpond" does not exist'
+)
 _ALARMING: Final = re.compile(r"level='?(warning|error|critical)|^(WARNING|ERROR|CRITICAL)\b|^[\w.]+(Error|Failure):")
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, Final
 
 import typer
@@ -46,6 +47,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="A commerce pool that belongs to its merchant and speaks WeChat Pay's wire.",
     epilog="Begin with: dewpond run — and in another terminal: dewpond demo",
 )
@@ -66,13 +68,18 @@ def _dewpond(
 
 def main() -> None:
     """The door of the terminal: runs a command and ends the process with its exit code."""
-    from dewpond.cli.terminal import sentence
+    from dewpond.cli.terminal import complain, complaint
 
+    as_json = "--json" in sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name in letters that this terminal has not is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="dewpond")
+        code = app(prog_name="dewpond", standalone_mode=not as_json)
     except Exception as error:
-        told = sentence(error)
+        told = complaint(error)
         if told is None:
             raise
-        sys.stderr.write(f"{told}\n")
-        sys.exit(1)
+        complain(told, as_json=as_json)
+        sys.exit(getattr(error, "exit_code", 1))
+    sys.exit(code if isinstance(code, int) else 0)

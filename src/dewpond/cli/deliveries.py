@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from dewpond import merchants, openplatform
+from dewpond import openplatform
 from dewpond.cli.desk import open_desk
 from dewpond.cli.merchants import find_merchant
-from dewpond.cli.terminal import Json, answer, answering, moment, table
+from dewpond.cli.paper import Paper, Rows
+from dewpond.cli.terminal import Json, answer, answering, moment
 from dewpond.kit import worlds
-from dewpond.kit.db import Tx
-from dewpond.openplatform import Delivery, DeliveryNotFound, DeliveryStatus
+from dewpond.openplatform import Delivery, DeliveryStatus
 
 app = typer.Typer(no_args_is_help=True, help="What merchants were told, and how it went.")
 
@@ -45,26 +45,16 @@ async def list_(
         owner = (await find_merchant(tx, desk, merchant)).id if merchant else None
         found = await openplatform.list_deliveries(tx, merchant_id=owner, status=status, most=most)
 
-    def show(out: Any) -> None:
-        rows = table("id", "event", "status", ">attempts", "created", "next", "to")
+    def show(out: Paper) -> None:
+        rows = Rows("id", "event", "status", ">attempts", "created", "next", "to")
         for one in found:
             rows.add_row(
                 openplatform.to_text(one.id), one.event_kind, one.status, str(one.attempts), moment(one.created_at),
                 moment(one.next_attempt_at), one.url,
             )  # fmt: skip
-        out.print(rows)
+        out.print_rows(rows)
 
     answer([_told(one) for one in found], json, show)
-
-
-async def _find(tx: Tx, text: str) -> Delivery:
-    delivery_id = openplatform.from_text(text)
-    for merchant in await merchants.list_merchants(tx):
-        try:
-            return await openplatform.get_delivery(tx, merchant.id, delivery_id)
-        except DeliveryNotFound:
-            continue
-    raise DeliveryNotFound(id=text)
 
 
 @app.command(epilog="Example: dewpond deliveries show dlv_01jd…")
@@ -72,7 +62,7 @@ async def _find(tx: Tx, text: str) -> Delivery:
 async def show(which: Which, json: Json = False) -> None:
     """One delivery, with each attempt and what came back."""
     async with open_desk() as desk, desk.db.transaction() as tx:
-        one = await _find(tx, which)
+        one = await openplatform.find_delivery(tx, openplatform.from_text(which))
         attempts = await openplatform.list_attempts(tx, one.merchant_id, one.id)
     told = _told(one) | {"body": None if one.body is None else msgspec.Raw(one.body), "log": []}
     told["log"] = [
@@ -87,17 +77,17 @@ async def show(which: Which, json: Json = False) -> None:
         for attempt in attempts
     ]
 
-    def show(out: Any) -> None:
-        out.print(f"[bold]{one.event_kind}[/] to {one.url}: {one.status}", soft_wrap=True)
+    def show(out: Paper) -> None:
+        out.print((one.event_kind, "bold"), f" to {one.url}: {one.status}")
         if one.next_attempt_at:
-            out.print(f"next attempt {moment(one.next_attempt_at)}", soft_wrap=True)
-        rows = table(">no", "when", ">ms", ">HTTP", "outcome", "answer")
+            out.print(f"next attempt {moment(one.next_attempt_at)}")
+        rows = Rows(">no", "when", ">ms", ">HTTP", "outcome", "answer")
         for attempt in attempts:
             rows.add_row(
                 str(attempt.number), moment(attempt.attempted_at), str(attempt.elapsed_ms),
                 str(attempt.http_status or ""), attempt.outcome, attempt.answer or "",
             )  # fmt: skip
-        out.print(rows)
+        out.print_rows(rows)
 
     answer(told, json, show)
 

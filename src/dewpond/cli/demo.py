@@ -16,14 +16,16 @@ from typing import Any, Final
 
 import typer
 
-from dewpond.cli.demo_world import PEOPLE, SHOP, shop_folder
+from dewpond.cli.paper import Paper
 from dewpond.cli.running import find_running
-from dewpond.cli.terminal import Json, Refused, answer_json, console, note, refuse
+from dewpond.cli.terminal import Json, Refused, answer_json, note, refuse
 from dewpond.kit.money import CNY, Money
 from dewpond.settings import Settings, read_settings
 
 app = typer.Typer()
 
+SHOP: Final = "Tea Shop"
+PAYER: Final = "Alice"
 PRICE: Final = Money(1800, CNY)
 FIRST_REFUND: Final = Money(500, CNY)
 
@@ -46,7 +48,7 @@ def demo(json: Json = False) -> None:
             settings = stack.enter_context(_own_world(teller))
         story = _Story(_Terminal(settings), stack, teller)
         try:
-            story.play(settings)
+            story.play()
         except Refused as failed:
             teller.failed(str(failed))
     teller.end()
@@ -59,19 +61,20 @@ class _Teller:
         self._json = json
         self._steps: list[dict[str, Any]] = []
         self._failed = False
-        self._out = None if json else console()
+        self._out = None if json else Paper()
 
     def begin(self, told: str) -> None:
         self._steps.append({"step": told, "ok": False})
         if self._out:
-            self._out.print(f"\n[bold]{len(self._steps)}. {told}[/]", soft_wrap=True)
+            self._out.print()
+            self._out.print((f"{len(self._steps)}. {told}", "bold"))
 
     def happened(self, told: str, **facts: Any) -> None:
         """What came of the step; the last word of it makes it good."""
         self._steps[-1].setdefault("happened", []).append(told)
         self._steps[-1] |= facts
         if self._out:
-            self._out.print(f"   {told}", soft_wrap=True, markup=False)
+            self._out.print(f"   {told}")
 
     def good(self) -> None:
         self._steps[-1]["ok"] = True
@@ -82,7 +85,7 @@ class _Teller:
             self._steps.append({"step": "begin", "ok": False})
         self._steps[-1]["problem"] = told
         if self._out:
-            self._out.print(f"   [red]✗[/] {told}", soft_wrap=True)
+            self._out.print("   ", ("✗", "red"), f" {told}")
 
     def aside(self, told: str) -> None:
         if not self._json:
@@ -95,7 +98,8 @@ class _Teller:
         elif self._failed:
             note("The story ended early.")
         elif self._out:
-            self._out.print("\n[bold green]✓ the whole story holds[/]")
+            self._out.print()
+            self._out.print(("✓ the whole story holds", "bold green"))
         if self._failed:
             raise typer.Exit(1)
 
@@ -116,8 +120,15 @@ class _Terminal:
             check=False,
         )
         if done.returncode != 0:
-            refuse(f"dewpond {words[0]}: {done.stderr.strip() or done.stdout.strip()}")
+            refuse(f"dewpond {words[0]}: {_last_complaint(done.stderr) or done.stdout.strip()}")
         return jsonlib.loads(done.stdout)
+
+
+def _last_complaint(said: str) -> str:
+    try:
+        return str(jsonlib.loads(said.strip().splitlines()[-1])["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return said.strip()
 
 
 class _Shop:
@@ -148,9 +159,9 @@ class _Story:
         self._stack = stack
         self._teller = teller
 
-    def play(self, settings: Settings) -> None:
+    def play(self) -> None:
         """Every step in order; the first one that fails ends it."""
-        shop, number = self._open_shop(settings), ""
+        shop = self._open_shop()
         number, code_url = self._order(shop)
         paid = self._pay(code_url)
         self._told_and_asked(shop, number)
@@ -162,17 +173,16 @@ class _Story:
     def _step(self, told: str) -> None:
         self._teller.begin(told)
 
-    def _open_shop(self, settings: Settings) -> _Shop:
+    def _open_shop(self) -> _Shop:
         self._step("The tea shop opens its own server, with the SDK from PyPI")
-        keys = shop_folder(settings)
-        if not (keys / "merchant.json").exists():
-            keys = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="teashop-")))
-            self._terminal.ask("merchants", "create", SHOP, "--out", str(keys))
+        # Of its own: whatever there is of that name in this world may have another key, or no money.
+        keys = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="teashop-")))
+        self._terminal.ask("merchants", "create", f"{SHOP} (demo)", "--out", str(keys))
         merchant = jsonlib.loads((keys / "merchant.json").read_text())
         self._merchant = merchant["mchid"]
         mode = self._terminal.ask("merchants", "show", self._merchant)["key_mode"]
         address = self._stack.enter_context(_serving(keys, mode, self._terminal.ask("world", "show")["public_url"]))
-        self._teller.happened(f"{merchant['name']} is merchant {self._merchant}, in {mode} mode, at {address}")
+        self._teller.happened(f"{SHOP} is merchant {self._merchant}, in {mode} mode, at {address}")
         self._teller.good()
         return _Shop(address)
 
@@ -184,25 +194,15 @@ class _Story:
         return order["out_trade_no"], order["code_url"]
 
     def _pay(self, code_url: str) -> dict[str, Any]:
-        payer = PEOPLE[0]
+        payer, pin = PAYER, "246810"
         self._step(f"{payer} scans it and pays: dewpond pay {code_url} --as {payer}")
-        person = self._payer(payer)
-        paid: dict[str, Any] = self._terminal.ask("pay", code_url, "--as", person)
+        person = self._terminal.ask("people", "create", f"{payer} (demo)", "--balance", "200.00", "--pin", pin)["id"]
+        paid: dict[str, Any] = self._terminal.ask("pay", code_url, "--as", person, "--pin", pin)
         self._teller.happened(f"{paid['merchant']} asked for {PRICE}: {paid['description']}")
         left = Money(paid["balance"]["minor"], paid["balance"]["currency"])
         self._teller.happened(f"paid as {paid['transaction_id']}; {payer} has {left} left", payment=paid["payment"])
         self._teller.good()
         return paid
-
-    def _payer(self, name: str) -> str:
-        """Somebody of that name with enough money; in a world that has none they come in now."""
-        for person in self._terminal.ask("people", "list"):
-            if person["name"] == name:
-                held = sum(wallet["available"] for wallet in person["wallets"] if wallet["currency"] == CNY)
-                if held < PRICE.minor:
-                    self._terminal.ask("people", "top-up", person["id"], "18.00")
-                return str(person["id"])
-        return str(self._terminal.ask("people", "create", name, "--balance", "200.00")["id"])
 
     def _told_and_asked(self, shop: _Shop, number: str) -> None:
         self._step("The shop is told, and asks by either number")
@@ -227,7 +227,7 @@ class _Story:
         self._teller.good()
 
     def _pool(self, paid: dict[str, Any]) -> None:
-        self._step(f'The customer stays: dewpond pool show "{SHOP}"')
+        self._step(f"The customer stays: dewpond pool show {self._merchant}")
 
         def drop() -> dict[str, Any] | None:
             pool = self._terminal.ask("pool", "show", self._merchant, "--contact", self._open_id)

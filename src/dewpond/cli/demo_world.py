@@ -21,15 +21,17 @@ def shop_folder(settings: Settings) -> Path:
     return settings.home / "merchants" / "tea-shop"
 
 
-async def furnish(desk: Desk) -> bool:
-    """Make the tea shop and its people in a sandbox in which nobody is yet; whether that was done."""
+async def furnish(desk: Desk, folder: Path | None = None) -> bool:
+    """Make people and tea shop, all or nothing, in a sandbox in which nobody is yet; whether that was done.
+
+    The shop's key files are written to `folder`, by default where they belong.
+    """
+    folder = folder or shop_folder(desk.place.settings)
     async with desk.db.transaction() as tx:
         if await merchants.list_merchants(tx) or await identity.newest_people(tx, most=1):
             return False
-    folder = shop_folder(desk.place.settings)
-    shutil.rmtree(folder, ignore_errors=True)  # of a world that was reset
-    await create_merchant(desk, SHOP, folder)
-    async with desk.db.transaction() as tx:
         for name in PEOPLE:
             await create_person(tx, desk, name, Money.parse(BALANCE))
+        shutil.rmtree(folder, ignore_errors=True)  # of a shop that is not in this world
+        await create_merchant(tx, desk, SHOP, folder)
     return True

@@ -8,7 +8,7 @@ from dewpond import merchants, pay
 from dewpond.cli.terminal import note, refuse
 from dewpond.kit import clock, worlds
 from dewpond.kit.db import Database
-from dewpond.kit.migrations import migrate, pending
+from dewpond.kit.migrations import migrate, migrations, pending
 from dewpond.kit.postgres import Postgres
 from dewpond.kit.secrets import KeyFileUnusable, MasterKeys
 from dewpond.kit.worlds import NoWorld, World, WorldKind
@@ -61,18 +61,19 @@ def find_place(settings: Settings | None = None, *, make: bool = False) -> Itera
 
 
 @asynccontextmanager
-async def open_desk(*, make: bool = False) -> AsyncIterator[Desk]:
-    """The world of this home. With `make` a sandbox world is made where there is none, so that tests can begin."""
+async def open_desk(*, make: bool = False, query_seconds: float | None = 30) -> AsyncIterator[Desk]:
+    """The world of this home. With `make` a sandbox world is made where there is none, so that tests can begin.
+
+    `query_seconds` bounds each query; None is for those that read a whole book.
+    """
     with find_place(make=make) as place:
         if make:
             world, made = await found_world(place, WorldKind.SANDBOX)
             if made:
                 note(f"Made a sandbox world in {place.settings.home}.")
-        elif missing := await pending(place.dsn):
-            if len(missing) == len(await _every()):
-                raise NoWorld
-            refuse(f"The database is older than this Dewpond ({', '.join(missing)} missing): start `dewpond run` once.")
-        db = await Database.open(place.dsn, size=4, name="dewpond terminal")
+        elif not await has_schema(place):
+            raise NoWorld
+        db = await Database.open(place.dsn, size=4, name="dewpond terminal", query_seconds=query_seconds)
         try:
             async with db.transaction() as tx:
                 world = await worlds.get_world(tx)
@@ -81,10 +82,12 @@ async def open_desk(*, make: bool = False) -> AsyncIterator[Desk]:
             await db.close()
 
 
-async def _every() -> list[str]:
-    from dewpond.kit.migrations import migrations
-
-    return [one.name for one in migrations()]
+async def has_schema(place: Place) -> bool:
+    """Whether the database has our schema, up to date; an older one is refused: it may hold anything."""
+    missing = await pending(place.dsn)
+    if missing and len(missing) < len(migrations()):
+        refuse(f"The database is older than this Dewpond ({', '.join(missing)} missing): start `dewpond run` once.")
+    return not missing
 
 
 async def found_world(place: Place, kind: WorldKind, *, public_url: str = "") -> tuple[World, bool]:

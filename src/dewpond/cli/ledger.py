@@ -9,8 +9,9 @@ import typer
 from dewpond import identity, ledger, merchants, pay
 from dewpond.cli.desk import open_desk
 from dewpond.cli.merchants import find_merchant
+from dewpond.cli.paper import Paper, Rows
 from dewpond.cli.people import find_person
-from dewpond.cli.terminal import Json, answer, answering, choose, moment, refuse, table
+from dewpond.cli.terminal import Json, answer, answering, choose, moment, patience, refuse
 from dewpond.kit.db import Tx
 from dewpond.kit.money import Currency, Money
 from dewpond.ledger import EntryKey, Side, WalkedEntry
@@ -23,8 +24,10 @@ app = typer.Typer(no_args_is_help=True, help="Books: check, balances, every fen'
 @answering
 async def check(json: Json = False) -> int:
     """Add the whole book up again: every currency sums to zero, nothing disagrees. Exit code 1 if anything is off."""
-    async with open_desk() as desk, desk.db.transaction() as tx:
-        book = await ledger.trial_balance(tx)
+    # However long the book is: what takes its time is not cut off.
+    async with open_desk(query_seconds=None) as desk, desk.db.transaction() as tx:
+        with patience("Adding up the whole book …"):
+            book = await ledger.trial_balance(tx)
     faults = {name: count for name, count in msgspec.structs.asdict(book.faults).items() if count}
     told = {
         "sound": book.is_sound,
@@ -35,20 +38,20 @@ async def check(json: Json = False) -> int:
         "faults": faults,
     }
 
-    def show(out: Any) -> None:
-        rows = table("account", "currency", ">how many", ">sum", ">held")
+    def show(out: Paper) -> None:
+        rows = Rows("account", "currency", ">how many", ">sum", ">held")
         for one in book.codes:
             posted, held = Money(one.posted, one.currency), Money(one.held, one.currency)
             rows.add_row(one.code, one.currency, str(one.accounts), str(posted), str(held) if one.held else "")
-        out.print(rows)
+        out.print_rows(rows)
         for total in book.currencies:
-            mark = "[red]✗[/]" if total.total or total.drift else "[green]✓[/]"
+            mark = ("✗", "red") if total.total or total.drift else ("✓", "green")
             drift = f", {Money(total.drift, total.currency)} adrift" if total.drift else ""
-            out.print(f"{mark} {total.currency} sums to {Money(total.total, total.currency)}{drift}")
+            out.print(mark, f" {total.currency} sums to {Money(total.total, total.currency)}{drift}")
         for name, count in faults.items():
-            out.print(f"[red]✗[/] {name.replace('_', ' ')}: {count}")
-        said = "[green]the books are sound[/]" if book.is_sound else "[red]the books are off[/]"
-        out.print(f"{said}: {book.entries} entries, {book.transfers} transfers")
+            out.print(("✗", "red"), f" {name.replace('_', ' ')}: {count}")
+        said = ("the books are sound", "green") if book.is_sound else ("the books are off", "red")
+        out.print(said, f": {book.entries} entries, {book.transfers} transfers")
 
     answer(told, json, show)
     return 0 if book.is_sound else 1
@@ -57,12 +60,12 @@ async def check(json: Json = False) -> int:
 @app.command(epilog="Example: dewpond ledger balances Alice")
 @answering
 async def balances(
-    whose: Annotated[str, typer.Argument(help="A person or a merchant; without one the house's own.")] = "",
+    whose: Annotated[str, typer.Argument(help="A person or a merchant; `house` or nobody is the house.")] = "",
     json: Json = False,
 ) -> None:
     """What somebody holds: a person, a merchant, or the house."""
     async with open_desk() as desk, desk.db.transaction() as tx:
-        if not whose:
+        if whose in ("", "house"):
             owner, name = pay.HOUSE, "the house"
         elif await identity.find_people(tx, whose):
             person = await find_person(tx, desk, whose)
@@ -74,12 +77,13 @@ async def balances(
             refuse(f"There is no person and no merchant {whose!r}.")
         found = await ledger.list_balances(tx, owner)
 
-    def show(out: Any) -> None:
-        rows = table("account", ">posted", ">held", ">available", title=name)
+    def show(out: Paper) -> None:
+        out.print((name, "bold"))
+        rows = Rows("account", ">posted", ">held", ">available")
         for one in found:
             moneys = (Money(minor, one.currency) for minor in (one.posted, one.held, one.available))
             rows.add_row(one.code, *map(str, moneys))
-        out.print(rows)
+        out.print_rows(rows)
 
     told = [
         {"account": one.code, "currency": one.currency, "posted": one.posted, "held": one.held,
@@ -111,20 +115,20 @@ async def walk(
         "ends": _ends(steps, names, payment.currency),
     }
 
-    def show(out: Any) -> None:
-        out.print(f"[bold]{payment.text_id}[/] {payment.description}, {payment.amount}", soft_wrap=True)
+    def show(out: Paper) -> None:
+        out.print((payment.text_id, "bold"), f" {payment.description}, {payment.amount}")
         if payment.status is not PaymentStatus.SUCCEEDED:
             out.print("Nobody has paid it, so no money has moved.")
             return
-        rows = table("step", "when", "from", "to", ">amount")
+        rows = Rows("step", "when", "from", "to", ">amount")
         for step in told["steps"]:
             label = step["step"]
             for one in step["transfers"]:
                 rows.add_row(label, moment(step["occurred_at"]), one["from"], one["to"], str(one["amount"]))
                 label = ""
-        out.print(rows)
+        out.print_rows(rows)
         ends = ", ".join(f"{one['account']} {one['amount']}" for one in told["ends"])
-        out.print(f"in the end: {ends}; together 0", soft_wrap=True)
+        out.print(f"in the end: {ends}; together 0")
 
     answer(told, json, show)
 
@@ -134,9 +138,7 @@ async def _steps(tx: Tx, payment: Payment) -> list[tuple[str, WalkedEntry]]:
     refunds = await pay.list_refunds(tx, payment.merchant_id, payment.id)
     labels: dict[EntryKey, str] = {pay.payment_entry_key(payment.id): "payment"}
     for refund in refunds:
-        # Where the shop's money was held first, the hold's key is also what the entry is posted under.
         labels[pay.refund_entry_key(refund.id)] = f"refund {refund.merchant_reference}"
-        labels[pay.refund_hold_key(refund.id)] = f"refund {refund.merchant_reference}"
     walked = await ledger.walk_entries(tx, list(labels))
     return [(labels[entry.key], entry) for entry in walked]
 

@@ -1,14 +1,17 @@
 """`dewpond pay`: pay as a person, on the whole way a phone takes."""
 
+import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
+from urllib.parse import parse_qs, urlsplit
 
 import typer
 
 from dewpond import ledger, merchants, pay
 from dewpond.cli.desk import Desk, open_desk
+from dewpond.cli.paper import Paper, short
 from dewpond.cli.people import SANDBOX_PIN, find_person
-from dewpond.cli.terminal import Json, answer, answering, choose, moment
+from dewpond.cli.terminal import Json, answer, answering, choose, moment, refuse
 from dewpond.kit import worlds
 from dewpond.kit.batch import Batch
 from dewpond.kit.clock import Now
@@ -64,10 +67,10 @@ async def pay_(
             "balance": Money(left.available, paid.currency),
         }
 
-        def show(out: Any) -> None:
+        def show(out: Paper) -> None:
             said = "had been paid before" if was_paid else "paid"
-            out.print(f"[green]✓[/] {said} {moment(paid.succeeded_at)}, number {paid.public_number}", soft_wrap=True)
-            out.print(f"  {person.name} has {told['balance']} left", soft_wrap=True)
+            out.print(("✓", "green"), f" {said} {moment(paid.succeeded_at)}, number {paid.public_number}")
+            out.print(f"  {person.name} has {told['balance']} left")
 
         answer(told, json, show)
 
@@ -75,20 +78,28 @@ async def pay_(
 async def _look_up(tx: Tx, desk: Desk, text: str, now: Now) -> Payment:
     """What a scanned code leads to, refused as a phone would be refused; or a payment by any of its numbers."""
     if "://" in text:
-        code = text.rpartition("pr=")[2].partition("&")[0] if "pr=" in text else text.rstrip("/").rpartition("/")[2]
-        return await pay.get_payment_by_code(tx, code, now=now)
+        return await pay.get_payment_by_code(tx, _code_of(text), now=now)
     found = await pay.find_payments(tx, text)
-    return choose(found, text, desk.world, what="payment", call=lambda one: one.text_id)
+    shops = {one.merchant_id: (await merchants.get_merchant(tx, one.merchant_id)).name for one in found}
+    # Money moves: nobody guesses whose order is meant, in a sandbox neither.
+    call = {one.id: f"{one.text_id} ({one.amount}, {short(shops[one.merchant_id])})" for one in found}
+    return choose(found, text, desk.world, what="payment", call=lambda one: call[one.id], guess=False)
+
+
+def _code_of(link: str) -> str:
+    """The code in a link: WeChat's own carries it as `pr`, ours at the end of its path."""
+    parts = urlsplit(link)
+    asked = parse_qs(parts.query).get("pr")
+    return asked[0] if asked else parts.path.rstrip("/").rpartition("/")[2]
 
 
 def _ask(merchant: str, payment: Payment, payer: str) -> None:
-    from dewpond.cli.terminal import console
-
-    console().print(
-        f"[bold]{merchant}[/] asks {payer} for [bold]{payment.amount}[/]: {payment.description}"
-        f" ({payment.merchant_reference})",
-        soft_wrap=True,
-    )
+    told = f": {payment.description} ({payment.merchant_reference})"
+    try:
+        Paper().print((merchant, "bold"), f" asks {payer} for ", (str(payment.amount), "bold"), told)
+        sys.stdout.flush()
+    except OSError as error:
+        refuse(f"Nothing was paid: what is asked for could not be shown ({error.strerror}).", "not_shown")
 
 
 async def _confirm(desk: Desk, confirmation: Confirmation) -> Payment:

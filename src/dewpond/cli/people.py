@@ -6,7 +6,8 @@ import typer
 
 from dewpond import identity, ledger, pay
 from dewpond.cli.desk import Desk, open_desk
-from dewpond.cli.terminal import Json, answer, answering, choose, moment, note, table
+from dewpond.cli.paper import Paper, Rows
+from dewpond.cli.terminal import Json, answer, answering, choose, moment, note
 from dewpond.identity import Person
 from dewpond.kit import worlds
 from dewpond.kit.db import Tx
@@ -59,7 +60,7 @@ async def create(
         answer(
             told,
             json,
-            lambda out: out.print(f"[bold]{person.name}[/] {person.text_id} has {_money(told)}", soft_wrap=True),
+            lambda out: out.print((person.name, "bold"), f" {person.text_id} has {_money(told)}"),
         )
 
 
@@ -84,11 +85,11 @@ async def list_(json: Json = False) -> None:
     async with open_desk() as desk, desk.db.transaction() as tx:
         told = [await _told(tx, person) for person in await identity.newest_people(tx)]
 
-        def show(out: Any) -> None:
-            rows = table("name", "id", ">money", "since")
+        def show(out: Paper) -> None:
+            rows = Rows("name", "id", ">money", "since (real time)")
             for one in told:
                 rows.add_row(one["name"], one["id"], _money(one), moment(one["created_at"]))
-            out.print(rows)
+            out.print_rows(rows)
 
         answer(told, json, show)
 
@@ -109,13 +110,13 @@ async def show(who: Who, json: Json = False) -> None:
             for one in lines
         ]
 
-        def show(out: Any) -> None:
-            out.print(f"[bold]{person.name}[/] {person.text_id} has {_money(told)}", soft_wrap=True)
-            rows = table("when", ">amount", "other side")
+        def show(out: Paper) -> None:
+            out.print((person.name, "bold"), f" {person.text_id} has {_money(told)}")
+            rows = Rows("when", ">amount", "other side")
             for one in lines:
                 rows.add_row(moment(one.occurred_at), str(one.amount), one.other_code)
             if lines:
-                out.print(rows)
+                out.print_rows(rows)
 
         answer(told, json, show)
 

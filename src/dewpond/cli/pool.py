@@ -8,7 +8,8 @@ import typer
 from dewpond import identity, merchants, pay, reservoir
 from dewpond.cli.desk import Desk, open_desk
 from dewpond.cli.merchants import Which, find_merchant
-from dewpond.cli.terminal import Json, answer, answering, moment, refuse, table
+from dewpond.cli.paper import Paper, Rows, short
+from dewpond.cli.terminal import Json, answer, answering, moment, refuse
 from dewpond.kit import clock
 from dewpond.kit.db import Tx
 from dewpond.kit.ids import to_text
@@ -55,10 +56,10 @@ async def show(
         "contacts": drops,
     }
 
-    def show(out: Any) -> None:
+    def show(out: Paper) -> None:
         nets = ", ".join(str(one.net) for one in summary.totals) or "nothing yet"
         people = "1 drop" if summary.people == 1 else f"{summary.people} drops"
-        out.print(f"[bold]{merchant.name}[/]'s pool: {people}, {summary.returning} came back, {nets} after refunds")
+        out.print((merchant.name, "bold"), f"'s pool: {people}, {summary.returning} came back, {nets} after refunds")
         _show_drops(out, drops, timeline=bool(contact))
 
     answer(told, json, show)
@@ -109,8 +110,8 @@ async def _touchpoint(tx: Tx, point: Touchpoint) -> dict[str, Any]:
     }
 
 
-def _show_drops(out: Any, drops: list[dict[str, Any]], *, timeline: bool) -> None:
-    rows = table("open id", "who", "first bought", ">often", ">spent", ">given back", ">net", "from")
+def _show_drops(out: Paper, drops: list[dict[str, Any]], *, timeline: bool) -> None:
+    rows = Rows("open id", "who", "first bought", ">often", ">spent", ">given back", ">net", "from")
     for drop in drops:
         for spending in drop["spendings"]:
             currency = spending["currency"]
@@ -123,20 +124,20 @@ def _show_drops(out: Any, drops: list[dict[str, Any]], *, timeline: bool) -> Non
                 str(spending["purchases"]),
                 str(spending["spent"]),
                 str(spending["refunded"]),
-                f"[bold]{spending['net']}[/]",
-                "\n".join(payments),
+                (str(spending["net"]), "bold"),
+                list(payments),
             )
     if drops:
-        out.print(rows)
+        out.print_rows(rows)
     if timeline:
-        line = table("when", "what", ">amount", "payment", "shop's number")
+        line = Rows("when", "what", ">amount", "payment", "shop's number")
         for point in drops[0]["touchpoints"]:
             minus = "-" if point["kind"] is TouchpointKind.REFUND else ""
             line.add_row(
                 moment(point["occurred_at"]), point["kind"], minus + str(point["amount"]), point["payment"],
                 point["out_trade_no"],
             )  # fmt: skip
-        out.print(line)
+        out.print_rows(line)
 
 
 async def _find_contact(tx: Tx, desk: Desk, merchant: Merchant, text: str) -> Contact:
@@ -149,4 +150,4 @@ async def _find_contact(tx: Tx, desk: Desk, merchant: Merchant, text: str) -> Co
     for person_id in people:
         if (found := await reservoir.find_contact(tx, merchant.id, person_id)) is not None:
             return found
-    return refuse(f"{merchant.name} knows nobody as {text!r}.")
+    return refuse(f"{merchant.name} knows nobody as {short(text)!r}.", "contact_not_found")

@@ -18,13 +18,16 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from dewpond import merchants
 from dewpond.cli.children import STOP_SECONDS, Child, child_words
 from dewpond.cli.desk import Desk, Place, find_place, found_world
+from dewpond.cli.paper import Paper
 from dewpond.cli.running import RunFile, Running
 from dewpond.cli.terminal import note, refuse
-from dewpond.kit import worlds
+from dewpond.kit import clock, worlds
 from dewpond.kit.db import Database
 from dewpond.kit.postgres import PostgresUnavailable
+from dewpond.kit.secrets import MasterKeys
 from dewpond.kit.worlds import World, WorldKind
 from dewpond.settings import DEFAULT_PORT, Settings, read_settings
 
@@ -57,12 +60,14 @@ def run(
     try:
         with _stopping() as signals, find_place(settings, make=True) as place, _listen(bind, port) as listening:
             url = (public_url or settings.public_url or _url(listening)).rstrip("/")
+            door: tuple[str, int] = listening.getsockname()[:2]
+            running = Running(pid=os.getpid(), url=url, listeners=(door,), blank=blank)
+            run_file.tell(running)
             kind = WorldKind.LIVE if live else None
             world = asyncio.run(_prepare(place, kind, url, blank=blank))
             with ExitStack() as stack:
                 house = _Family(place, listening, servers, stack)
                 house.start()
-                running = Running(pid=os.getpid(), url=url, blank=blank)
                 if not house.wait_until_ready(signals):
                     return
                 running = msgspec.structs.replace(running, is_ready=True)
@@ -82,11 +87,13 @@ async def _prepare(place: Place, kind: WorldKind | None, url: str, *, blank: boo
         refuse(f"The world in {place.settings.home} is a {world.kind} one, and a world's kind is written once.")
     if made:
         note(f"Made a {world.kind} world in {place.settings.home}.")
+    secrets = MasterKeys.load(place.settings.key_file)
     db = await Database.open(place.dsn, size=2, name="dewpond run")
     try:
         async with db.transaction() as tx:
             await worlds.require_durable(tx, world)
             await worlds.set_public_url(tx, url)
+            await merchants.prepare_platform(tx, secrets=secrets, wall_now=clock.wall_now())
             world = await worlds.get_world(tx)
         if world.is_sandbox and not blank:
             from dewpond.cli.demo_world import furnish
@@ -284,7 +291,7 @@ def _stopping() -> Iterator[_Signals]:
 
 def _welcome(place: Place, world: World, url: str, *, blank: bool, json: bool) -> None:
     from dewpond.cli.demo_world import shop_folder
-    from dewpond.cli.terminal import answer_json, console
+    from dewpond.cli.terminal import answer_json
 
     settings = place.settings
     keys = shop_folder(settings)
@@ -295,22 +302,24 @@ def _welcome(place: Place, world: World, url: str, *, blank: bool, json: bool) -
             told["tea_shop"] = str(keys)
         answer_json(told)
         return
-    out = console()
+    out = Paper()
     out.print()
-    out.print(f"[bold green]ready[/]  Dewpond speaks WeChat Pay's wire at [bold]{url}[/]", soft_wrap=True)
-    out.print(f"       a {world.kind} world in {settings.home}", soft_wrap=True)
+    out.print(("ready", "bold green"), "  Dewpond speaks WeChat Pay's wire at ", (url, "bold"))
+    out.print(f"       a {world.kind} world in {settings.home}")
     if has_shop:
-        out.print(f"       the tea shop's keys are in {keys}", soft_wrap=True)
+        out.print(f"       the tea shop's keys are in {keys}")
     if world.is_sandbox:
-        out.print("\nIn another terminal:\n")
-        tries = [("dewpond demo", "the whole story, step by step")] if has_shop else []
-        tries += [
+        for told_of in ("", "In another terminal:", ""):
+            out.print(told_of)
+        tries = [
+            ("dewpond demo", "the whole story, step by step"),
             ('dewpond merchants create "My Shop" --out keys/', "a merchant of your own"),
             ("dewpond pay CODE_URL --as Alice", "pay an order, as a phone does"),
-            ('dewpond pool show "Tea Shop"', "who settled in the pool"),
-            ("dewpond ledger check", "the books, added up"),
         ]
+        tries += [('dewpond pool show "Tea Shop"', "who settled in the pool")] if has_shop else []
+        tries += [("dewpond ledger check", "the books, added up")]
         for command, told_of in tries:
-            out.print(f"  [bold]{command:<50}[/] [dim]{told_of}[/]", soft_wrap=True)
-    out.print("\nCtrl-C stops everything.", soft_wrap=True)
+            out.print("  ", (f"{command:<50}", "bold"), " ", (told_of, "dim"))
+    out.print()
+    out.print("Ctrl-C stops everything.")
     sys.stdout.flush()

@@ -26,6 +26,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     url: str = ""
+    #: The doors (host, port) of its servers; None as long as it has none.
+    listeners: tuple[tuple[str, int], ...] | None = None
     is_ready: bool = False
     #: Whether `world reset` brings the tea shop back.
     blank: bool = False

@@ -1,22 +1,41 @@
 """`dewpond world`: the clock, backup and restore, reset, keys."""
 
+import asyncio
 import re
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dewpond.cli.desk import Desk, open_desk
-from dewpond.cli.terminal import Json, answer, answering, moment, note, refuse
+from dewpond.cli.desk import Desk, Place, open_desk
+from dewpond.cli.paper import Paper
+from dewpond.cli.running import find_running
+from dewpond.cli.terminal import Json, answer, answering, moment, refuse
 from dewpond.kit import clock, worlds
 from dewpond.kit.worlds import World
+
+if TYPE_CHECKING:
+    from dewpond.wiring import House
 
 app = typer.Typer(no_args_is_help=True, help="Clock, backup, restore, reset, keys.")
 clock_app = typer.Typer(no_args_is_help=True, help="World time: what makes orders expire and callbacks due.")
 app.add_typer(clock_app, name="clock")
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class RotationStep(StrEnum):
+    """The two steps of replacing a master key."""
+
+    ADD = "add"
+    RESEAL = "reseal"
 
 
 def _told(world: World) -> dict[str, Any]:
@@ -32,14 +51,14 @@ def _told(world: World) -> dict[str, Any]:
     }
 
 
-def _show_clock(out: Any, told: dict[str, Any]) -> None:
-    state = "[cyan]frozen[/]" if told["frozen"] else "running"
+def _show_clock(out: Paper, told: dict[str, Any]) -> None:
+    state = ("frozen", "cyan") if told["frozen"] else "running"
     ahead = told["world_time"] - told["wall_time"]
     seconds = round(ahead.total_seconds())
     apart = (
         f", {timedelta(seconds=abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} wall time" if seconds else ""
     )
-    out.print(f"world time is [bold]{moment(told['world_time'])}[/] (Beijing), {state}{apart}", soft_wrap=True)
+    out.print("world time is ", (moment(told["world_time"]), "bold"), " (Beijing), ", state, apart)
 
 
 @app.command(epilog="Example: dewpond world show --json")
@@ -49,9 +68,9 @@ async def show(json: Json = False) -> None:
     async with open_desk() as desk:
         told = _told(desk.world) | {"home": str(desk.place.settings.home)}
 
-    def show(out: Any) -> None:
-        out.print(f"[bold]{told['kind']}[/] world in {told['home']}, made {moment(told['created_at'])}", soft_wrap=True)
-        out.print(f"answers at {told['public_url']}", soft_wrap=True)
+    def show(out: Paper) -> None:
+        out.print((told["kind"], "bold"), f" world in {told['home']}, made {moment(told['created_at'])} (real time)")
+        out.print(f"answers at {told['public_url']}")
         _show_clock(out, told)
 
     answer(told, json, show)
@@ -100,34 +119,90 @@ async def advance(
     moment_ = _time(to) if to else None
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
-            world = await worlds.require_sandbox(tx)
-        target = moment_ or world.time(clock.wall_now()).world + (step or timedelta())
-        await _advance(desk, target, quiet=json)
+            await worlds.require_sandbox(tx)
+        await _advance(desk, moment_ or step or timedelta(), quiet=json)
         async with desk.db.transaction() as tx:
             told = _told(await worlds.get_world(tx))
         answer(told, json, lambda out: _show_clock(out, told))
 
 
-async def _advance(desk: Desk, target: datetime, *, quiet: bool) -> None:
+async def _advance(desk: Desk, wish: datetime | timedelta, *, quiet: bool) -> None:
+    """Move the clock to a moment, or by a step from where it stands once nobody else moves it."""
     from dewpond.wiring import open_house
     from dewpond.worker import advance
 
-    async with open_house(desk.place.settings, dsn=desk.place.dsn, name="dewpond clock", pool_size=8) as house:
-        if quiet:
-            await advance(house, target)
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+    settings, listeners = desk.place.settings, _listeners(desk.place)
+    async with (
+        open_house(settings, dsn=desk.place.dsn, name="dewpond clock", pool_size=8, listeners=listeners) as house,
+        _driving(house),
+    ):
+        async with desk.db.transaction() as tx:
+            begin = (await worlds.read_clocks(tx)).world
+        try:
+            target = wish if isinstance(wish, datetime) else begin + wish
+        except OverflowError:
+            refuse("That is too far.", "too_far")
+        with _progress(begin, target, quiet=quiet) as tell, _stopped_by_signals():
+            try:
+                await advance(house, target, tell)
+            except asyncio.CancelledError:
+                async with desk.db.transaction() as tx:
+                    reached = (await worlds.read_clocks(tx)).world
+                refuse(f"Stopped at {moment(reached)} (Beijing); advance once more to go on.", "stopped")
 
-        begin = desk.world.time(clock.wall_now()).world
-        columns = (TextColumn("{task.description}"), BarColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(moment(begin), total=max((target - begin).total_seconds(), 1))
 
-            def tell(at: datetime) -> None:
-                progress.update(task, completed=(at - begin).total_seconds(), description=moment(at))
+@asynccontextmanager
+async def _driving(house: "House") -> AsyncIterator[None]:
+    """As the only one at this desk's clock: two steps at once would both count from the same moment."""
+    from dewpond.worker import ClockBusy
 
-            await advance(house, target, tell)
+    connection = await house.db.session()
+    try:
+        if not await connection.fetchval("select pg_try_advisory_lock(7401, 7)"):
+            raise ClockBusy
+        yield
+    finally:
+        await connection.close(timeout=5)
+
+
+@contextmanager
+def _progress(begin: datetime, target: datetime, *, quiet: bool) -> Iterator[Callable[[datetime], None]]:
+    """A bar for somebody who looks on; nothing where nobody does."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(moment(begin), total=max((target - begin).total_seconds(), 1))
+        yield lambda at: progress.update(task, completed=(at - begin).total_seconds(), description=moment(at))
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM cancel this task, which can then say how far it came."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    if task is None or threading.current_thread() is not threading.main_thread():
+        yield  # only a main thread hears signals
+        return
+    for number in numbers:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _listeners(place: Place) -> Sequence[tuple[str, int]] | None:
+    """The doors of this world's servers, by which it is judged whom callbacks may reach; None where nobody knows."""
+    running = find_running(place.settings)
+    if running is not None:
+        return running.listeners
+    return None if place.postgres is None else ()  # a database of another's may be served from elsewhere
 
 
 def _duration(text: str) -> timedelta:
@@ -158,13 +233,15 @@ async def backup(
     """Write the whole world into a file, without its master key: keep that one elsewhere."""
     from dewpond.cli import snapshots
 
+    if not file.name:
+        raise typer.BadParameter("say which file to write")
     async with open_desk() as desk:
         await snapshots.back_up(desk.place, file)
         told = {"file": str(file), "bytes": file.stat().st_size, "master_key": str(desk.place.settings.key_file)}
 
-    def show(out: Any) -> None:
-        out.print(f"[green]✓[/] {file} ({told['bytes']} bytes)", soft_wrap=True)
-        out.print(f"Its secrets open with {told['master_key']}, which is not in it: keep a copy.", soft_wrap=True)
+    def show(out: Paper) -> None:
+        out.print(("✓", "green"), f" {file} ({told['bytes']} bytes)")
+        out.print(f"Its secrets open with {told['master_key']}, which is not in it: keep a copy.")
 
     answer(told, json, show)
 
@@ -179,11 +256,15 @@ async def restore(
     """Put a backup in this world's place; checked first, swapped at once, also while servers run."""
     from dewpond.cli import snapshots
     from dewpond.cli.desk import find_place
+    from dewpond.cli.seals import check_seal
+    from dewpond.settings import read_settings
 
-    with find_place(make=True) as place:
+    settings = read_settings()
+    check_seal(file, settings.key_file)  # before a server is made for it
+    with find_place(settings, make=True) as place:
         world = await snapshots.restore(place, file, replace_live=yes)
         told = _told(world)
-    answer(told, json, lambda out: out.print(f"[green]✓[/] the world is as in {file}", soft_wrap=True))
+    answer(told, json, lambda out: out.print(("✓", "green"), f" the world is as in {file}"))
 
 
 @app.command(epilog="Example: dewpond world reset --yes")
@@ -197,12 +278,14 @@ async def reset(
     from dewpond.cli import snapshots
     from dewpond.cli.desk import find_place
 
+    if json and not yes:
+        refuse("Everything in this world would be lost: say --yes if that is meant.", "not_confirmed")
     with find_place() as place:
         if not yes and not typer.confirm("Everything in this world is lost. Go on?", err=True):
-            refuse("Nothing was changed.")
+            refuse("Nothing was changed.", "not_confirmed")
         world = await snapshots.reset(place, blank=blank)
         told = _told(world)
-    answer(told, json, lambda out: out.print("[green]✓[/] the world is new", soft_wrap=True))
+    answer(told, json, lambda out: out.print(("✓", "green"), " the world is new"))
 
 
 @app.command("rotate-certificate", epilog="Example: dewpond world rotate-certificate")
@@ -215,28 +298,37 @@ async def rotate_certificate(json: Json = False) -> None:
         async with desk.db.transaction() as tx:
             made = await merchants.rotate_platform_certificate(tx, secrets=desk.secrets, wall_now=clock.wall_now())
         told = {"platform_serial_no": made.id, "not_before": made.not_before, "not_after": made.not_after}
-        answer(told, json, lambda out: out.print(f"[green]✓[/] new platform certificate {made.id}", soft_wrap=True))
+        answer(told, json, lambda out: out.print(("✓", "green"), f" new platform certificate {made.id}"))
 
 
 @app.command("rotate-key", epilog="Example: dewpond world rotate-key")
 @answering
-async def rotate_key(json: Json = False) -> None:
-    """Add a master key and seal every secret anew under it; running servers load it first."""
+async def rotate_key(
+    step: Annotated[
+        RotationStep | None,
+        typer.Option(help="Only this step; copy the file to machines that have one of their own in between."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Add a master key and seal every secret anew under it. Whoever runs reads the new key from the file by itself."""
     from dewpond import merchants
-    from dewpond.cli import running
     from dewpond.kit.secrets import MasterKeys, add_key
 
     async with open_desk() as desk:
-        settings = desk.place.settings
-        key_id = add_key(settings.key_file)
-        if not running.reload(settings):
-            note("No `dewpond run` was found in this home; servers elsewhere must be restarted before this.")
-        async with desk.db.transaction() as tx:
-            sealed = await merchants.reseal_secrets(tx, secrets=MasterKeys.load(settings.key_file))
-        told = {"key_id": key_id, "sealed": sealed}
+        key_file = desk.place.settings.key_file
+        if step is not RotationStep.RESEAL:
+            add_key(key_file)
+        secrets, sealed = MasterKeys.load(key_file), 0
+        if step is not RotationStep.ADD:
+            async with desk.db.transaction() as tx:
+                sealed = await merchants.reseal_secrets(tx, secrets=secrets)
+        told = {"key_id": secrets.current_id, "sealed": sealed}
 
-    def show(out: Any) -> None:
-        out.print(f"[green]✓[/] {sealed} secrets sealed anew under {key_id}", soft_wrap=True)
-        out.print("Older keys stay in the file: PINs move to the new one as they are set.", soft_wrap=True)
+    def show(out: Paper) -> None:
+        if step is RotationStep.ADD:
+            out.print(("✓", "green"), f" {secrets.current_id} is in {key_file}; nothing is sealed anew yet")
+            return
+        out.print(("✓", "green"), f" {sealed} secrets sealed anew under {secrets.current_id}")
+        out.print("Older keys stay in the file: PINs move to the new one as they are set.")
 
     answer(told, json, show)
