@@ -115,7 +115,7 @@ async def claim(tx: Tx, now: Now, *, most: int) -> list[Job]:
 
     One that has outlived its workers too often is quarantined instead: it may be what ends them.
     """
-    return await tx.rows(
+    claimed = await tx.rows(
         Job,
         sql.claim,
         lease=new_id(),
@@ -123,8 +123,10 @@ async def claim(tx: Tx, now: Now, *, most: int) -> list[Job]:
         world_now=now.world,
         wall_now=now.wall,
         most=most,
-        most_tries=TRIES_BEFORE_FATAL,
     )
+    fatal = [job for job in claimed if job.tries > TRIES_BEFORE_FATAL]
+    await settle(tx, [(job, GiveUp("each worker that tried it ended before it did")) for job in fatal], now)
+    return [job for job in claimed if job.tries <= TRIES_BEFORE_FATAL]
 
 
 async def keep(tx: Tx, job: Job) -> bool:

@@ -6,19 +6,11 @@ on conflict (kind, subject) do update
   set due_at = excluded.due_at, tries = 0, quarantined_at = null, last_error = null, leased_until = null, lease = null;
 
 -- name: claim
--- Materialized, because a plan that asked for the due ones once per row would take more than the limit. A job that is
--- still leased to nobody alive after so many tries may be what kills its workers: it is set aside for a person.
-with fatal as (
-  update kit.jobs set quarantined_at = %(wall_now)s, last_error = 'each worker that tried it ended before it did'
-  where id in (
-    select id from kit.jobs
-    where quarantined_at is null and due_at <= %(world_now)s and lease is not null and leased_until < %(wall_now)s
-      and tries >= %(most_tries)s
-    for update skip locked)
-), due as materialized (
+-- Materialized, because a plan that asked for the due ones once per row would take more than the limit.
+with due as materialized (
   select id from kit.jobs
   where quarantined_at is null and due_at <= %(world_now)s
-    and (leased_until is null or leased_until < %(wall_now)s and (lease is null or tries < %(most_tries)s))
+    and (leased_until is null or leased_until < %(wall_now)s)
   order by due_at, id limit %(most)s for update skip locked
 ), claimed as (
   update kit.jobs j set lease = %(lease)s, leased_until = %(leased_until)s, tries = tries + 1
