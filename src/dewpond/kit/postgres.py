@@ -471,6 +471,7 @@ def _tuned() -> dict[str, str]:
         "max_connections": "200",
         "max_wal_size": "4GB",
         "checkpoint_timeout": "15min",
+        "autovacuum_naptime": "15s",  # queues are vacuumed as soon as they ask for it
         "jit": "off",
         "log_min_messages": "warning",
         "log_line_prefix": "%m [%p] %q%u@%d ",

@@ -45,6 +45,8 @@ create table kit.outbox (
   recorded_at   timestamptz not null
 );
 comment on table kit.outbox is 'local';
+-- Rows come and go: what is gone lies in the way of the next look until it is vacuumed, so that must not wait long.
+alter table kit.outbox set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- What has happened in this world, in one order. Kept for replay.
 create table kit.facts (
@@ -88,4 +90,5 @@ create table kit.jobs (
 ) with (fillfactor = 50);                    -- each job is claimed in place, without touching an index
 create index jobs_due on kit.jobs (due_at, id) where quarantined_at is null;
 comment on table kit.jobs is 'local';
+alter table kit.jobs set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);   -- as the outbox
 grant select, insert, update, delete on kit.jobs to dewpond_app;

@@ -51,6 +51,7 @@ create table ledger.slips (
 );
 create index slips_account on ledger.slips (account_id);
 comment on table ledger.slips is 'distributed by account_id';
+alter table ledger.slips set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);   -- they come and go
 
 -- Entries ---------------------------------------------------------------------------------------------------------
 
