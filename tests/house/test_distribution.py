@@ -154,7 +154,10 @@ async def test_the_application_owns_nothing_and_makes_nothing(database: Database
         ("nothing is emptied", "%", "truncate, references, trigger"),
         ("payments stay", "pay.payments", "delete, truncate"),
         ("refunds stay", "pay.refunds", "delete, truncate"),
-        ("people stay", "identity.%", "delete, truncate"),
+        ("people stay", "identity.people", "delete, truncate"),
+        ("PINs are replaced, never removed", "identity.pins", "delete, truncate"),
+        ("the names apps know people by stay", "identity.subjects", "update, delete, truncate"),
+        ("a credential changes no hands", "identity.credentials", "update, truncate"),
         ("merchants and keys stay", "merchants.%", "delete, truncate"),
     ],
 )

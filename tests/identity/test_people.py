@@ -11,10 +11,12 @@ from dewpond.identity import (
     PersonNotFound,
     create_person,
     find_people,
+    find_person_by_number,
     get_person,
     list_people,
     newest_people,
 )
+from dewpond.identity.people import check_digit
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 
@@ -108,3 +110,27 @@ async def test_people_are_never_removed_by_the_application(database: Database) -
     async with database.transaction() as tx:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await tx.connection.execute("delete from identity.people")
+
+
+async def test_people_are_found_by_their_number_and_slips_of_the_finger_are_caught(database: Database) -> None:
+    async with database.transaction() as tx:
+        alice = await create_person(tx, "Alice", wall_now=NOON)
+        grouped = f"{alice.number[:3]} {alice.number[3:6]}-{alice.number[6:]}"
+        assert await find_person_by_number(tx, grouped) == alice
+        for place in range(10):
+            slip = alice.number[:place] + str((int(alice.number[place]) + 1) % 10) + alice.number[place + 1 :]
+            assert await find_person_by_number(tx, slip) is None
+        for text in ("", "12", "abcdefghij", alice.number + "0", "１２３４５６７８９０"):
+            assert await find_person_by_number(tx, text) is None
+
+
+async def test_the_database_and_python_agree_on_check_digits(owner_dsn: str) -> None:
+    """The migration gives numbers to those who were there before; Luhn's own example is 7992739871 → 3."""
+    assert check_digit("7992739871") == "3"
+    connection = await asyncpg.connect(owner_dsn)
+    try:
+        for drawn in ("100000000", "999999999", "123456789", "987654321"):
+            asked = await connection.fetchval("select identity.with_check_digit($1)", drawn)
+            assert asked == drawn + check_digit(drawn)
+    finally:
+        await connection.close()

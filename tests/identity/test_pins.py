@@ -17,6 +17,7 @@ from dewpond.identity import (
     PinTries,
     PinWrong,
     create_person,
+    has_pin,
     set_pin,
 )
 from dewpond.kit.db import Database
@@ -269,7 +270,7 @@ async def test_people_locked_in_any_order_do_not_wait_for_each_other(
                 assert tries.spend(payer, PIN, NOON, try_id=new_id()) is None
             await tries.save(tx)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await asyncio.gather(
             *(pay((database, elsewhere)[n % 2], payers[n:] + payers[:n]) for n in range(20)),
             *(pay((database, elsewhere)[n % 2], payers[::-1]) for n in range(20)),
@@ -293,3 +294,14 @@ async def test_the_same_yes_asked_again_spends_one_try(database: Database, new_p
     assert await row_of(database, payer) == (1, None)
     assert isinstance(await spend(database, payer, WRONG), PinWrong)
     assert await row_of(database, payer) == (2, None)
+
+
+async def test_it_is_known_whether_there_is_a_pin(database: Database, new_payer: NewPayer) -> None:
+    """Also one that is locked."""
+    with_one, without = await new_payer(), await new_payer(pin=None)
+    for _ in range(5):
+        await spend(database, with_one, WRONG)
+    async with database.transaction() as tx:
+        assert await has_pin(tx, with_one)
+        assert not await has_pin(tx, without)
+        assert not await has_pin(tx, PersonId(new_id()))

@@ -1,5 +1,6 @@
 """People: who pays and is paid back. A person belongs to nobody; shops know them by `open_id` only."""
 
+import secrets as random
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NewType
@@ -33,6 +34,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     """A human being with an account."""
 
     id: PersonId
+    #: What they tell at a desk: ten digits, the last one a check digit.
+    number: str
     name: str
     created_at: datetime
     #: Made by the sandbox for trying things out.
@@ -43,14 +46,43 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
         return to_text("per", self.id)
 
 
-async def create_person(tx: Tx, name: str, *, wall_now: datetime, is_demo: bool = False) -> Person:
-    """Make an account for a person; names need not be unique. Refuses an unusable name with `NameInvalid`."""
+async def create_person(
+    tx: Tx, name: str, *, wall_now: datetime, is_demo: bool = False, person_id: PersonId | None = None
+) -> Person:
+    """Make an account for a person; names need not be unique. Refuses an unusable name with `NameInvalid`.
+
+    `person_id` where the id was told to an authenticator before there was an account.
+    """
     name = name.strip()
     if not is_name(name):
         raise NameInvalid(name=name)
-    person = Person(id=PersonId(new_id()), name=name, created_at=wall_now, is_demo=is_demo)
-    await tx.run(sql.create_person, id=person.id, name=name, created_at=wall_now, is_demo=is_demo)
+    own_id = person_id or PersonId(new_id())
+    number = _draw_number()
+    while not await tx.run(sql.draw_number, number=number, person_id=own_id):
+        number = _draw_number()  # somebody has that one
+    person = Person(id=own_id, number=number, name=name, created_at=wall_now, is_demo=is_demo)
+    await tx.run(sql.create_person, **msgspec.structs.asdict(person))
     return person
+
+
+def _draw_number() -> str:
+    drawn = str(random.randbelow(9 * 10**8) + 10**8)
+    return drawn + check_digit(drawn)
+
+
+def check_digit(digits: str) -> str:
+    """The digit that makes these a number Luhn accepts (ISO/IEC 7812-1, annex B)."""
+    doubled = [int(digit) * (2 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(digits))]
+    return str(-sum(value // 10 + value % 10 for value in doubled) % 10)
+
+
+async def find_person_by_number(tx: Tx, text: str) -> Person | None:
+    """The person who tells this number, however it is grouped; None where it is mistyped or nobody's."""
+    number = "".join(text.split()).replace("-", "")
+    if len(number) != 10 or not (number.isascii() and number.isdigit()) or check_digit(number[:-1]) != number[-1]:
+        return None
+    person_id = await tx.value(sql.find_by_number, number=number)
+    return None if person_id is None else await get_person(tx, person_id)
 
 
 async def list_people(tx: Tx, ids: Sequence[UUID]) -> list[Person]:
@@ -77,3 +109,17 @@ async def find_people(tx: Tx, text: str) -> list[Person]:
 async def newest_people(tx: Tx, *, most: int = 100) -> list[Person]:
     """The people who came last, the newest first; for the operator's terminal."""
     return await tx.rows(Person, sql.newest_people, most=most)
+
+
+async def newest_demo_people(tx: Tx, *, most: int) -> list[Person]:
+    """The people with a sandbox's one-tap door who came last, the newest first."""
+    return await tx.rows(Person, sql.newest_demo_people, most=most)
+
+
+async def rename_person(tx: Tx, person_id: PersonId, name: str) -> None:
+    """Call a person something else. Refuses with `NameInvalid` or `PersonNotFound`."""
+    name = name.strip()
+    if not is_name(name):
+        raise NameInvalid(name=name)
+    if not await tx.run(sql.rename_person, id=person_id, name=name):
+        raise PersonNotFound(person=to_text("per", person_id))

@@ -83,6 +83,11 @@ async def set_pin(tx: Tx, person_id: PersonId, pin: str, *, secrets: MasterKeys,
         raise PersonNotFound(person=to_text("per", person_id)) from None
 
 
+async def has_pin(tx: Tx, person_id: PersonId) -> bool:
+    """Whether this person has a payment PIN; one that is locked is one too."""
+    return bool(await tx.value(sql.has_pin, person_id=person_id))
+
+
 class PinTries:
     """The PINs of the people of one batch, under lock; every try counts whatever becomes of the payment.
 
@@ -110,9 +115,9 @@ class PinTries:
         held = self._pins.get(person_id)
         if held is None:
             return PinNotSet()
+        if (locked := self.locked(person_id, wall_now)) is not None:
+            return locked
         if held.locked_until is not None:
-            if wall_now < held.locked_until:
-                return PinLocked(until=held.locked_until.isoformat(timespec="seconds"))
             held.tries, held.locked_until = 0, None
         if held.last_try != try_id:
             held.tries, held.last_try = held.tries + 1, try_id
@@ -126,6 +131,13 @@ class PinTries:
             held.locked_until = wall_now + LOCK_OUT
             return PinLocked(until=held.locked_until.isoformat(timespec="seconds"))
         return PinWrong(tries_left=TRIES - held.tries)
+
+    def locked(self, person_id: PersonId, wall_now: datetime) -> PinLocked | None:
+        """The refusal if this person's PIN is locked; spends nothing."""
+        held = self._pins.get(person_id)
+        if held is None or held.locked_until is None or held.locked_until <= wall_now:
+            return None
+        return PinLocked(until=held.locked_until.isoformat(timespec="seconds"))
 
     async def save(self, tx: Tx) -> None:
         """Write down the counts that have changed; called once, before the batch commits."""

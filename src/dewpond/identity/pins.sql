@@ -5,6 +5,9 @@ on conflict (person_id) do update
   set key_id = excluded.key_id, salt = excluded.salt, value = excluded.value, set_at = excluded.set_at,
       tries = 0, last_try = null, locked_until = null;
 
+-- name: has_pin
+select exists (select from identity.pins where person_id = %(person_id)s);
+
 -- name: lock_pins
 -- Always in the order of person_id: the first lock of the house's order.
 select person_id, key_id, salt, value, tries, last_try, locked_until from identity.pins

@@ -1,0 +1,45 @@
+-- name: open_session
+insert into identity.sessions
+  (holder_id, id, realm, secret_hash, how, device, address, created_at, seen_at, expires_at, proven_at)
+values
+  (%(holder_id)s, %(id)s, %(realm)s, %(secret_hash)s, %(how)s, %(device)s, %(address)s, %(created_at)s,
+   %(created_at)s, %(expires_at)s, %(proven_at)s);
+
+-- name: find_sessions
+-- Whether the secret is the right one is compared by who asked, in constant time.
+select s.holder_id, s.id, s.realm, s.secret_hash, s.created_at, s.seen_at, s.expires_at, s.proven_at, s.device,
+       s.address, s.how
+from unnest(%(holder_ids)s::uuid[], %(ids)s::uuid[]) as u(holder_id, id)
+join identity.sessions s on s.holder_id = u.holder_id and s.id = u.id
+where s.realm = %(realm)s and s.ended_at is null and s.expires_at > %(wall_now)s;
+
+-- name: touch_session
+-- Never backwards, whatever another machine's clock says, and never what has ended.
+update identity.sessions set seen_at = %(seen_at)s, expires_at = %(expires_at)s
+where holder_id = %(holder_id)s and id = %(id)s
+  and ended_at is null and expires_at > %(seen_at)s and seen_at < %(seen_at)s;
+
+-- name: prove_session
+update identity.sessions set proven_at = %(wall_now)s
+where holder_id = %(holder_id)s and id = %(id)s and ended_at is null and expires_at > %(wall_now)s;
+
+-- name: list_sessions
+select holder_id, id, realm, created_at, seen_at, expires_at, proven_at, device, address, how
+from identity.sessions
+where holder_id = %(holder_id)s and realm = %(realm)s and ended_at is null and expires_at > %(wall_now)s
+order by seen_at desc, id desc;
+
+-- name: end_session
+update identity.sessions set ended_at = %(wall_now)s
+where holder_id = %(holder_id)s and id = %(id)s and realm = %(realm)s and ended_at is null
+  and expires_at > %(wall_now)s;
+
+-- name: end_sessions
+-- In the order of id, so that two who end everything at once cannot wait for each other.
+update identity.sessions set ended_at = %(wall_now)s
+where holder_id = %(holder_id)s and id in (
+  select id from identity.sessions
+  where holder_id = %(holder_id)s and realm = %(realm)s and ended_at is null and expires_at > %(wall_now)s
+    and id is distinct from %(but)s::uuid
+  order by id for no key update
+);
