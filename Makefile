@@ -32,4 +32,4 @@ lock: setup-dev  ## pin every dependency anew (needs uv)
 	@$(BIN)/python scripts/lock.py
 
 clean:           ## remove what was installed and cached here
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache assets/node_modules src/dewpond/web/static/vendor tests/vendor

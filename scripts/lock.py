@@ -1,4 +1,8 @@
-"""Pin every dependency anew, with hashes and without naming any registry: `make lock`."""
+"""Pin every dependency anew, with hashes and without naming any registry: `make lock`.
+
+What browsers need is pinned in `assets/package.json`, version by version: change it there, then
+`npm install --package-lock-only` in that folder.
+"""
 
 import shutil
 import subprocess
@@ -13,19 +17,13 @@ def main() -> int:
     if uv is None:
         print("lock: uv is needed to resolve for every platform at once; install it and try again", file=sys.stderr)
         return 1
-    common = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
-    common += [
-        "--no-header",
-        "--no-annotate",
-        "--upgrade",
-        "--extra",
-        "demo",
-        "pyproject.toml",
-        "requirements/build.in",
-    ]
-    run = [*common, "-o", "requirements/run.lock"]
-    dev = [*common, "--group", "dev", "-c", "requirements/run.lock", "-o", "requirements/dev.lock"]
-    for command in (run, dev):
+    compile = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
+    compile += ["--no-header", "--no-annotate", "--upgrade"]
+    program = [*compile, "--extra", "demo", "pyproject.toml", "requirements/build.in"]
+    run = [*program, "-o", "requirements/run.lock"]
+    dev = [*program, "--group", "dev", "-c", "requirements/run.lock", "-o", "requirements/dev.lock"]
+    node = [*compile, "requirements/node.in", "-o", "requirements/node.lock"]
+    for command in (run, dev, node):
         subprocess.run(command, cwd=ROOT, check=True)
     return 0
 

@@ -1,5 +1,6 @@
-"""Make `.venv` and install what is pinned: `python3 scripts/setup.py run|dev`. Does nothing when nothing has changed.
+"""Make `.venv`, install what is pinned and fetch the web assets: `python3 scripts/setup.py run|dev`.
 
+Does nothing when nothing has changed.
 Runs on the machine's own Python with the standard library only; says which Debian package is missing where one is.
 """
 
@@ -28,10 +29,16 @@ def main() -> int:
     dev_wanted = hashlib.sha256(
         (ROOT / "requirements" / "dev.lock").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
     ).hexdigest()
-    for stamp in stamps:
-        if stamp.exists() and stamp.read_text() == (dev_wanted if stamp.name == ".setup-dev" else wanted):
-            return 0
-    return install(lock, VENV / f".setup-{kind}", wanted)
+    is_fresh = any(
+        stamp.exists() and stamp.read_text() == (dev_wanted if stamp.name == ".setup-dev" else wanted)
+        for stamp in stamps
+    )
+    outcome = 0 if is_fresh else install(lock, VENV / f".setup-{kind}", wanted)
+    if outcome:
+        return outcome
+    import assets  # only now: an older Python could not even read it
+
+    return assets.build(pip_install())
 
 
 def install(lock: Path, stamp: Path, wanted: str) -> int:
@@ -41,15 +48,20 @@ def install(lock: Path, stamp: Path, wanted: str) -> int:
     print(f"Installing what {lock.relative_to(ROOT)} pins (once; a minute or two) …", flush=True)
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-    uv = shutil.which("uv")
-    pip = [uv, "pip", "install", "--python", str(PYTHON)] if uv else [str(PYTHON), "-m", "pip", "install"]
-    quiet = ["--quiet"] if uv else ["--quiet", "--disable-pip-version-check", "--no-input"]
     for what in (["--require-hashes", "-r", str(lock)], ["--no-build-isolation", "--no-deps", "-e", str(ROOT)]):
-        done = subprocess.run([*pip, *quiet, *what], check=False)
+        done = subprocess.run([*pip_install(), *what], check=False)
         if done.returncode:
             return stop("the installation failed; the lines above say why. Nothing else was changed.")
     stamp.write_text(wanted)
     return 0
+
+
+def pip_install() -> list[str]:
+    """What installs into `.venv`: uv where it is."""
+    uv = shutil.which("uv")
+    if uv:
+        return [uv, "pip", "install", "--python", str(PYTHON), "--quiet"]
+    return [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
 
 
 def missing_packages() -> list[str]:

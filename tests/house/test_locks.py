@@ -1,16 +1,19 @@
 """The locks: every dependency is there, pinned and hashed, and they name no host."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-LOCKS = ("run.lock", "dev.lock")
+#: Each with the least number of projects it must hold.
+LOCKS = {"run.lock": 20, "dev.lock": 20, "node.lock": 1}
 
 Lock = dict[str, tuple[Requirement, str]]
 
@@ -43,13 +46,13 @@ def missing_from(lock: Lock, wanted: Iterable[str]) -> list[str]:
 @pytest.mark.parametrize("name", LOCKS)
 def test_everything_in_a_lock_is_pinned_with_its_hashes(root: Path, name: str) -> None:
     lock = read_lock(root, name)
-    assert len(lock) > 20
+    assert len(lock) >= LOCKS[name]
     for requirement, hashes in lock.values():
         assert [item.operator for item in requirement.specifier] == ["=="], requirement
         assert re.fullmatch(r"(?: --hash=sha256:[0-9a-f]{64})+", hashes), requirement
 
 
-@pytest.mark.parametrize("name", [*LOCKS, "build.in"])
+@pytest.mark.parametrize("name", [*LOCKS, "build.in", "node.in"])
 def test_a_lock_names_no_host_and_no_path(root: Path, name: str) -> None:
     text = (root / "requirements" / name).read_text(encoding="utf-8")
     assert not re.search(r"://|@ |--?(?:index|extra|find|trusted|i|f)\b|^[ \t]*[./]", text, flags=re.M)
@@ -67,8 +70,53 @@ def test_what_a_developer_needs_is_in_the_dev_lock(root: Path) -> None:
     assert missing_from(read_lock(root, "dev.lock"), wanted) == []
 
 
+def test_node_comes_in_the_version_that_was_asked_for(root: Path) -> None:
+    wanted = [
+        line for line in (root / "requirements" / "node.in").read_text().splitlines() if line[:1] not in {"", "#"}
+    ]
+    assert len(wanted) == 1
+    assert missing_from(read_lock(root, "node.lock"), wanted) == []
+
+
 def test_programs_run_on_what_was_tested(root: Path) -> None:
     run, dev = read_lock(root, "run.lock"), read_lock(root, "dev.lock")
     assert {name: str(held[0]) for name, held in run.items()} == {
         name: str(dev[name][0]) if name in dev else "not there" for name in run
     }
+
+
+# --- what browsers need -----------------------------------------------------------------------------------------------
+
+
+def read_npm_lock(root: Path) -> dict[str, Any]:
+    """The packages of the npm lock by where they are laid; the project itself lies at ""."""
+    lock = json.loads((root / "assets" / "package-lock.json").read_text(encoding="utf-8"))
+    assert lock["lockfileVersion"] == 3
+    packages: dict[str, Any] = lock["packages"]
+    assert len(packages) > 3
+    return packages
+
+
+def test_every_npm_package_is_pinned_with_its_hash_and_names_no_host(root: Path) -> None:
+    for place, package in read_npm_lock(root).items():
+        if not place:
+            continue
+        assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"]), place
+        assert re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", package.get("integrity", "")), place
+        assert "resolved" not in package, f"{place} names a host; npm leaves it out by assets/.npmrc"
+        assert "://" not in json.dumps({key: said for key, said in package.items() if key != "funding"}), place
+
+
+def test_npm_packages_are_asked_for_in_exact_versions(root: Path) -> None:
+    packages = read_npm_lock(root)
+    asked = json.loads((root / "assets" / "package.json").read_text(encoding="utf-8"))
+    for kind in ("dependencies", "devDependencies"):
+        assert packages[""][kind] == asked[kind], "package-lock.json is older than package.json"
+        for name, version in asked[kind].items():
+            assert packages[f"node_modules/{name}"]["version"] == version, name
+
+
+def test_npm_is_told_to_name_no_host_and_to_run_no_scripts(root: Path) -> None:
+    said = (root / "assets" / ".npmrc").read_text(encoding="utf-8")
+    assert {"omit-lockfile-registry-resolved=true", "ignore-scripts=true"} <= set(said.splitlines())
+    assert not re.search(r"registry\s*=|://|//", said)
