@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -28,8 +29,19 @@ class Settings:
     owner_database_url: str = ""
     #: A second DSN for `listen` and advisory locks, where `database_url` leads through a pooler.
     session_database_url: str = ""
-    #: The origin that code links carry; empty means `http://localhost:<port>`.
+    #: The origin that people open and code links carry; empty means `http://localhost:<port>`, as below.
     public_url: str = ""
+    #: The origin that merchants' software calls.
+    wire_url: str = ""
+    #: The origin of the merchants' consoles and the operator's desk.
+    staff_url: str = ""
+    #: What one-tap doors of a sandbox ask for where others than this machine can come in; `run` makes it.
+    access_code: str = ""
+    #: With `run --lan`: the folder of certificates, and where phones get the authority's.
+    tls_folder: Path | None = None
+    trust_url: str = ""
+    #: In a live world a top-up above this many minor units needs a second operator.
+    four_eyes_minor: int = 100_000
     #: The master key's file; empty means `<home>/master.key`.
     master_key_file: str = ""
     #: Networks that a live world's callbacks may reach although they are not public, comma-separated CIDR.
@@ -63,6 +75,19 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             raise SettingInvalid(f"{name} is {value!r}; use 1 or 0")
         return value in {"1", "true", "yes"}
 
+    def origin(name: str) -> str:
+        value = environ.get(name, "").strip().rstrip("/")
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query):
+            raise SettingInvalid(f"{name} is {value!r}; write an origin like https://pay.example")
+        return value
+
+    def number(name: str, otherwise: int) -> int:
+        value = environ.get(name, "").strip()
+        if value and not (value.isascii() and value.isdigit()):
+            raise SettingInvalid(f"{name} is {value!r}; write a whole number")
+        return int(value) if value else otherwise
+
     try:
         networks = tuple(
             ip_network(part.strip()) for part in environ.get("DEWPOND_CALLBACK_NETWORKS", "").split(",") if part.strip()
@@ -75,7 +100,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         database_url=environ.get("DEWPOND_DATABASE_URL", ""),
         owner_database_url=environ.get("DEWPOND_OWNER_DATABASE_URL", ""),
         session_database_url=environ.get("DEWPOND_SESSION_DATABASE_URL", ""),
-        public_url=environ.get("DEWPOND_PUBLIC_URL", "").rstrip("/"),
+        public_url=origin("DEWPOND_PUBLIC_URL"),
+        wire_url=origin("DEWPOND_WIRE_URL"),
+        staff_url=origin("DEWPOND_STAFF_URL"),
+        access_code=environ.get("DEWPOND_ACCESS_CODE", ""),
+        tls_folder=Path(environ["DEWPOND_TLS_FOLDER"]) if environ.get("DEWPOND_TLS_FOLDER") else None,
+        trust_url=origin("DEWPOND_TRUST_URL"),
+        four_eyes_minor=number("DEWPOND_FOUR_EYES_MINOR", 100_000),
         master_key_file=environ.get("DEWPOND_MASTER_KEY_FILE", ""),
         callback_networks=networks,
         strict_docs=flag("DEWPOND_STRICT_DOCS"),

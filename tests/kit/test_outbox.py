@@ -206,7 +206,7 @@ async def test_many_writers_and_relays_leave_no_gap_and_lose_nothing(database: D
 
     reader = asyncio.create_task(read())
     relays = [asyncio.create_task(relay(pool)) for pool in (database, others, others)]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         await asyncio.gather(*(write(seed) for seed in range(10)))
         writing = False
         await asyncio.gather(*relays)

@@ -103,6 +103,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Also loopback, RFC 1918 and unique local addresses: for a sandbox that is itself bound to loopback."""
     allowed_networks: tuple[IPNetwork, ...] = ()
     """Networks an operator lists, private or shared ones."""
+    allowed_doors: frozenset[tuple[IPAddress, int]] = frozenset()
+    """Single ports of single addresses, where a whole network would be too much: a neighbour on this machine."""
     own_listeners: frozenset[Listener] = frozenset()
     """Our own doors, never to be reached. A bare port, or one on the unspecified address, is refused on every
     address of this machine; the same port elsewhere, and other ports here, stay open."""
@@ -119,6 +121,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             return private and f"{private}, by way of a tunnel"
         if self._is_own(meant, port):
             return "our own listener"
+        if (meant, port) in self.allowed_doors:
+            return None
         if any(meant in network for network in self.allowed_networks if network.version == meant.version):
             return None
         private = _find(meant, _PRIVATE)

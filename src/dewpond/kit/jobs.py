@@ -60,6 +60,11 @@ class QuarantinedJob(msgspec.Struct, frozen=True, kw_only=True):
     quarantined_at: datetime
 
 
+class _Released(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    subject: str
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The job has ended."""
@@ -203,6 +208,20 @@ async def list_like(tx: Tx, kind: str, pattern: str) -> list[OpenJob]:
     return await tx.rows(OpenJob, sql.list_like, kind=kind, pattern=pattern)
 
 
-async def quarantined(tx: Tx) -> list[QuarantinedJob]:
-    """What waits for a person."""
-    return await tx.rows(QuarantinedJob, sql.quarantined)
+async def quarantined(tx: Tx, *, most: int | None = None) -> list[QuarantinedJob]:
+    """What waits for a person, the longest waiting first; all of it, or so much of it."""
+    return await tx.rows(QuarantinedJob, sql.quarantined, most=most)
+
+
+async def count_quarantined(tx: Tx) -> int:
+    """How much waits for a person."""
+    return int(await tx.value(sql.count_quarantined))
+
+
+async def release(tx: Tx, job_id: UUID, *, world_now: datetime) -> bool:
+    """Let a job in quarantine be tried again at once; whether it was in quarantine."""
+    found = await tx.row(_Released, sql.find_quarantined, id=job_id)
+    if found is None:
+        return False
+    await schedule(tx, found.kind, [(found.subject, world_now)])
+    return True

@@ -51,4 +51,10 @@ select subject, due_at, quarantined_at from kit.jobs where kind = %(kind)s and s
 
 -- name: quarantined
 select id, kind, subject, due_at, tries, last_error, quarantined_at from kit.jobs
-where quarantined_at is not null order by quarantined_at, id;
+where quarantined_at is not null order by quarantined_at, id limit %(most)s;
+
+-- name: count_quarantined
+select count(*) from kit.jobs where quarantined_at is not null;
+
+-- name: find_quarantined
+select kind, subject from kit.jobs where id = %(id)s and quarantined_at is not null;

@@ -112,6 +112,11 @@ async def page(tx: Tx, *, after: int, most: int = 500) -> list[Fact]:
     return await tx.rows(Fact, sql.page, after=after, most=most)
 
 
+async def page_of_merchant(tx: Tx, merchant_id: UUID, *, after: int, upto: int) -> list[Fact]:
+    """One merchant's facts in a short stretch of positions, oldest first; read by looking at every fact in it."""
+    return await tx.rows(Fact, sql.page_of_merchant, merchant_id=merchant_id, after=after, upto=upto)
+
+
 async def get_fact(tx: Tx, position: int) -> Fact:
     """The fact at a position that a reader was given."""
     fact = await tx.row(Fact, sql.get_fact, position=position)

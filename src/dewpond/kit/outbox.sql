@@ -24,6 +24,11 @@ select count(*) from placed;
 select position, id, kind, aggregate_id, merchant_id, person_id, body, occurred_at, recorded_at
 from kit.facts where position > %(after)s order by position limit %(most)s;
 
+-- name: page_of_merchant
+-- For a stretch of positions that is short: there is no index by merchant, which every payment would pay for.
+select position, id, kind, aggregate_id, merchant_id, person_id, body, occurred_at, recorded_at
+from kit.facts where position > %(after)s and position <= %(upto)s and merchant_id = %(merchant_id)s order by position;
+
 -- name: last_position
 select coalesce(max(position), 0) from kit.facts;
 

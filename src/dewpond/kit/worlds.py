@@ -53,16 +53,33 @@ class NotDurable(Failure):
     code, kind = "not_durable", Kind.UNAVAILABLE
 
 
+class Doors(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a world is entered, each by its origin; empty where a door was never opened."""
+
+    #: What merchants' software calls.
+    wire_url: str
+    #: What people open: the origin of code links, and their relying party.
+    public_url: str
+    #: What staff open: the merchants' consoles and the operator's desk.
+    staff_url: str = ""
+
+
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """The world's row."""
 
     id: UUID
     kind: WorldKind
     created_at: datetime
-    #: The origin of the wire and of code links, as the running server last said it.
+    #: The origin of code links, as the running server last said it; so are the two below.
     public_url: str
     clock_offset: timedelta
     frozen_at: datetime | None
+    wire_url: str = ""
+    staff_url: str = ""
+
+    @property
+    def doors(self) -> Doors:
+        return Doors(wire_url=self.wire_url, public_url=self.public_url, staff_url=self.staff_url)
 
     def time(self, wall: datetime) -> Now:
         """Both clocks, for a reading of the wall clock."""
@@ -73,9 +90,29 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind is WorldKind.SANDBOX
 
 
-async def create_world(tx: Tx, kind: WorldKind, *, public_url: str, wall_now: datetime) -> World:
-    """Make the world if there is none; otherwise the one that is there, its kind unchanged."""
-    await tx.run(sql.create_world, id=new_id(), kind=kind, created_at=wall_now, public_url=public_url)
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """The database server under the world."""
+
+    version: str
+    fsync: str
+    synchronous_commit: str
+    bytes: int
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what was acknowledged outlives a power failure."""
+        return self.fsync == "on" and self.synchronous_commit != "off"
+
+
+async def create_world(
+    tx: Tx, kind: WorldKind, *, public_url: str, wall_now: datetime, wire_url: str = "", staff_url: str = ""
+) -> World:
+    """Make the world if there is none; otherwise the one that is there, its kind unchanged.
+
+    Without a `wire_url` of its own the wire is at the public one.
+    """
+    doors = Doors(wire_url=wire_url or public_url, public_url=public_url, staff_url=staff_url)
+    await tx.run(sql.create_world, id=new_id(), kind=kind, created_at=wall_now, **msgspec.structs.asdict(doors))
     return await get_world(tx)
 
 
@@ -106,9 +143,16 @@ async def require_durable(tx: Tx, world: World) -> None:
         raise NotDurable
 
 
-async def set_public_url(tx: Tx, public_url: str) -> None:
+async def read_server(tx: Tx) -> Server:
+    """What the database server says of itself."""
+    server = await tx.row(Server, sql.read_server)
+    assert server is not None
+    return server
+
+
+async def set_doors(tx: Tx, doors: Doors) -> None:
     """Tell the world where it can be reached now."""
-    await tx.run(sql.set_public_url, public_url=public_url)
+    await tx.run(sql.set_doors, **msgspec.structs.asdict(doors))
 
 
 async def freeze_clock(tx: Tx, *, wall_now: datetime) -> World:
