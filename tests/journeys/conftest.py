@@ -1,10 +1,13 @@
-"""One world per module, where a test does not want its own."""
+"""One world per module, where a test does not want its own; a browser for those that look at pages."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from browser import chromium, chromium_path
 from journeys.running import RunningWorld, a_world
+
+__all__ = ["chromium", "chromium_path"]  # fixtures, found here by their names
 
 
 @pytest.fixture(scope="module")
