@@ -83,6 +83,8 @@ async def test_merchants_are_found_by_number_id_and_name(database: Database, tea
         assert await merchants.find_merchants(tx, "Tea") == []
         assert await merchants.find_merchants(tx, coffee.merchant.text_id.replace("mch_", "per_")) == []
         assert await merchants.list_merchants(tx) == [tea.merchant, coffee.merchant]
+        assert await merchants.list_merchants(tx, [coffee.merchant.id, new_id()]) == [coffee.merchant]
+        assert await merchants.list_merchants(tx, []) == []
 
 
 async def test_an_unknown_merchant_is_refused(database: Database) -> None:

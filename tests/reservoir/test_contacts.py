@@ -2,85 +2,24 @@
 
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dewpond import pay, reservoir
+from dewpond import reservoir
 from dewpond.kit import outbox
-from dewpond.kit.clock import Now
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
-from dewpond.kit.money import Money
+from dewpond.kit.money import CNY, Currency, Money
 from dewpond.kit.outbox import Event, Fact
-from dewpond.reservoir import Contact, PoolSummary, TouchpointKind
+from dewpond.reservoir import Contact, ContactOrder, PoolSummary, TouchpointKind, place_of
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-NOW = Now(START, START)
-
-
-def fact_of(event: Any) -> Fact:
-    """A fact as a reader is given it."""
-    import msgspec
-
-    return Fact(
-        position=1,
-        id=new_id(),
-        kind=event.kind,
-        aggregate_id=event.payment_id,
-        merchant_id=event.merchant_id,
-        person_id=event.person_id,
-        body=msgspec.json.decode(msgspec.json.encode(event)),
-        occurred_at=event.occurred_at,
-        recorded_at=START,
-    )
-
-
-def bought(
-    merchant: UUID, person: UUID, minor: int, *, day: int = 0, currency: str = "CNY", app: UUID | None = None
-) -> Fact:
-    return fact_of(
-        pay.PaymentSucceeded(
-            payment_id=new_id(),
-            merchant_id=merchant,
-            app_id=app or merchant,
-            person_id=person,
-            minor=minor,
-            fee_minor=1,
-            currency=currency,
-            occurred_at=START + timedelta(days=day),
-        )
-    )
-
-
-def returned(purchase: Fact, minor: int, *, day: int = 0) -> Fact:
-    event = purchase.event
-    assert isinstance(event, pay.PaymentSucceeded)
-    return fact_of(
-        pay.RefundSucceeded(
-            refund_id=new_id(),
-            payment_id=event.payment_id,
-            merchant_id=event.merchant_id,
-            app_id=event.app_id,
-            person_id=event.person_id,
-            minor=minor,
-            fee_minor=0,
-            currency=event.currency,
-            occurred_at=START + timedelta(days=day),
-        )
-    )
-
-
-async def record(database: Database, *facts: Fact) -> None:
-    """One page of both readers, each of which takes what is its."""
-    async with database.transaction() as tx:
-        await reservoir.record_purchases(tx, facts, NOW)
-    async with database.transaction() as tx:
-        await reservoir.record_refunds(tx, facts, NOW)
+from .conftest import NOW, START, bought, record, returned
 
 
 async def pool(database: Database, merchant: UUID) -> tuple[PoolSummary, list[Contact]]:
@@ -176,6 +115,59 @@ async def test_pages_hold_everybody_once(database: Database) -> None:
     assert sorted(seen) == sorted(people)
 
 
+# --- the orders of a pool ---------------------------------------------------------------------------------------------
+
+
+async def walk(database: Database, shop: UUID, sort: ContactOrder, currency: Currency = CNY) -> list[UUID]:
+    """Everybody in this order, two on a page."""
+    seen: list[UUID] = []
+    before = None
+    async with database.transaction() as tx:
+        while page := await reservoir.filter_contacts(tx, shop, sort=sort, currency=currency, before=before, most=2):
+            seen += [contact.person_id for contact in page]
+            before = place_of(page[-1], sort, currency)
+    return seen
+
+
+async def test_a_pool_is_looked_through_by_what_matters(database: Database) -> None:
+    shop, alice, bob, carol, dan = new_id(), *sorted(new_id() for _ in range(4))
+    generous = bought(shop, bob, 900, day=1)
+    await record(database, bought(shop, alice, 300), bought(shop, alice, 200, day=9), generous)
+    await record(
+        database, bought(shop, carol, 50, day=2), bought(shop, carol, 50, day=3), bought(shop, carol, 50, day=4)
+    )
+    await record(database, bought(shop, dan, 500, day=5), returned(generous, 850, day=6))
+    await record(database, bought(new_id(), alice, 10_000, day=20))
+    assert await walk(database, shop, ContactOrder.LAST_SEEN) == [alice, bob, dan, carol]
+    assert await walk(database, shop, ContactOrder.FIRST_SEEN) == [dan, carol, bob, alice]
+    assert await walk(database, shop, ContactOrder.SPENT) == [dan, alice, carol, bob], "after refunds"
+    assert await walk(database, shop, ContactOrder.PURCHASES) == [carol, alice, dan, bob], "the same often: by id"
+
+
+async def test_orders_by_money_are_of_one_currency(database: Database) -> None:
+    shop, alice, bob = new_id(), *sorted(new_id() for _ in range(2))
+    await record(database, bought(shop, alice, 100), bought(shop, bob, 1, currency="JPY"))
+    await record(database, bought(shop, alice, 9, currency="JPY", day=1))
+    jpy = Currency("JPY")
+    assert await walk(database, shop, ContactOrder.SPENT) == [alice]
+    assert await walk(database, shop, ContactOrder.SPENT, jpy) == [alice, bob]
+    async with database.transaction() as tx:
+        [first, _] = await reservoir.filter_contacts(tx, shop, sort=ContactOrder.SPENT, currency=jpy)
+    assert [str(one.spent) for one in first.spendings] == ["1.00 CNY", "9 JPY"], "contacts come whole"
+
+
+@pytest.mark.parametrize("sort", ContactOrder)
+async def test_a_place_belongs_to_its_order(database: Database, sort: ContactOrder) -> None:
+    foreign = START if sort in (ContactOrder.SPENT, ContactOrder.PURCHASES) else 100
+    async with database.transaction() as tx:
+        assert await reservoir.filter_contacts(tx, new_id(), sort=sort) == []
+        with pytest.raises(ValueError, match="no place"):
+            await reservoir.filter_contacts(tx, new_id(), sort=sort, before=(foreign, new_id()))
+
+
+# --- the law ----------------------------------------------------------------------------------------------------------
+
+
 @given(seed=st.integers(0, 2**32), sales=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 999)), max_size=12))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_portions_in_any_order_any_number_of_times_make_the_same_pool(
@@ -206,15 +198,17 @@ async def test_any_portions_in_any_order_any_number_of_times_make_the_same_pool(
 
 
 def _moved(fact: Fact, _shop: UUID, twin: UUID) -> Fact:
-    import msgspec
-
     return msgspec.structs.replace(fact, merchant_id=twin, body={**fact.body, "merchant_id": str(twin)})
 
 
 def _nameless(pool: tuple[PoolSummary, Sequence[Contact]]) -> Any:
-    import msgspec
-
-    return pool[0], [msgspec.structs.replace(contact, merchant_id=UUID(int=0)) for contact in pool[1]]
+    blank = {"merchant_id": UUID(int=0)}
+    return pool[0], [
+        msgspec.structs.replace(
+            contact, **blank, spendings=tuple(msgspec.structs.replace(one, **blank) for one in contact.spendings)
+        )
+        for contact in pool[1]
+    ]
 
 
 @pytest.mark.parametrize("reaction", [reservoir.record_purchases, reservoir.record_refunds])

@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "demo": ("demo", "Play the tea shop's story, step by step."),
     "world": ("worlds", "Clock, backup, restore, reset, keys."),
     "merchants": ("merchants", "Merchants, their keys and certificates."),
+    "staff": ("staff", "Who works at the desk and at merchants."),
     "people": ("people", "People, their wallets and PINs."),
     "pay": ("pay", "Pay as a person, the way a phone does."),
     "pool": ("pool", "Who settled in a merchant's pool."),

@@ -37,6 +37,12 @@ class ApiKeyMissing(Failure):
     code, kind = "api_key_missing", Kind.CONFLICT
 
 
+class ApiKeyRenewed(Failure):
+    """Another API v3 key was drawn meanwhile; look whether it was you before you draw one more."""
+
+    code, kind = "api_key_renewed", Kind.CONFLICT
+
+
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
     """The world's own certificate authority."""
 
@@ -207,6 +213,24 @@ async def set_api_v3_key(
     sealed = secrets.seal(key.encode(), table="merchants.api_keys", row=str(merchant_id))
     await tx.run(sql.create_api_key, merchant_id=merchant_id, sealed=sealed, created_at=wall_now)
     return key
+
+
+async def renew_api_v3_key(
+    tx: Tx, merchant_id: UUID, *, drawn_at: datetime | None, secrets: MasterKeys, wall_now: datetime
+) -> str:
+    """Draw another key in place of the one that was drawn at this moment (None: where there is none yet); the key.
+
+    `ApiKeyRenewed` where another was drawn meanwhile: who asks twice, or at the same time, draws once.
+    """
+    if await tx.value(sql.lock_api_key, merchant_id=merchant_id) != drawn_at:
+        raise ApiKeyRenewed
+    return await set_api_v3_key(tx, merchant_id, secrets=secrets, wall_now=wall_now)
+
+
+async def api_v3_key_drawn_at(tx: Tx, merchant_id: UUID) -> datetime | None:
+    """Since when a merchant has its API v3 key; None if it has none."""
+    drawn_at: datetime | None = await tx.value(sql.find_api_key_age, merchant_id=merchant_id)
+    return drawn_at
 
 
 async def api_v3_key(tx: Tx, merchant_id: UUID, *, secrets: MasterKeys) -> bytes:

@@ -30,3 +30,9 @@ on conflict (merchant_id) do update set sealed = excluded.sealed, created_at = e
 
 -- name: get_api_key
 select sealed from merchants.api_keys where merchant_id = %(merchant_id)s;
+
+-- name: find_api_key_age
+select created_at from merchants.api_keys where merchant_id = %(merchant_id)s;
+
+-- name: lock_api_key
+select created_at from merchants.api_keys where merchant_id = %(merchant_id)s for update;

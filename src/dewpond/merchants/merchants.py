@@ -39,6 +39,12 @@ class MerchantNameInvalid(Failure):
     code, kind = "merchant_name_invalid", Kind.INVALID
 
 
+class MerchantTaken(Failure):
+    """This merchant was made before."""
+
+    code, kind = "merchant_taken", Kind.CONFLICT
+
+
 class FeeRateInvalid(Failure):
     """A fee rate is 0 to 10 000 basis points."""
 
@@ -71,9 +77,12 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create_merchant(
-    tx: Tx, name: str, *, fee_rate_bp: int, key_mode: KeyMode, wall_now: datetime
+    tx: Tx, name: str, *, fee_rate_bp: int, key_mode: KeyMode, wall_now: datetime, merchant_id: MerchantId | None = None
 ) -> tuple[Merchant, App]:
-    """Enter a merchant with a first app; names need not be unique, numbers are."""
+    """Enter a merchant with a first app; names need not be unique, numbers are.
+
+    With a `merchant_id` it is made once, however often it is asked for: then refuses with `MerchantTaken`.
+    """
     name = name.strip()
     if not is_name(name):
         raise MerchantNameInvalid(name=name)
@@ -81,7 +90,7 @@ async def create_merchant(
         raise FeeRateInvalid(fee_rate_bp=fee_rate_bp)
     while True:
         merchant = Merchant(
-            id=MerchantId(new_id()),
+            id=merchant_id or MerchantId(new_id()),
             number=f"16{random.randbelow(10**8):08d}",
             name=name,
             fee_rate_bp=fee_rate_bp,
@@ -97,8 +106,11 @@ async def create_merchant(
             key_mode=key_mode,
             created_at=wall_now,
         )
-        if created:  # else the number was taken: draw another
+        if created:
             break
+        if merchant_id is not None and await tx.row(Merchant, sql.get_merchant, id=merchant_id) is not None:
+            raise MerchantTaken(merchant=merchant.text_id)
+        # the number was taken: draw another
     app = App(id=AppId(new_id()), merchant_id=merchant.id, appid=f"wx{random.token_hex(8)}", name=name)
     await tx.run(sql.create_app, id=app.id, merchant_id=merchant.id, appid=app.appid, name=name, created_at=wall_now)
     return merchant, app
@@ -112,9 +124,27 @@ async def get_merchant(tx: Tx, merchant_id: UUID) -> Merchant:
     return merchant
 
 
-async def list_merchants(tx: Tx) -> list[Merchant]:
-    """Every merchant, oldest first."""
-    return await tx.rows(Merchant, sql.list_merchants)
+async def list_merchants(tx: Tx, ids: Sequence[UUID] | None = None) -> list[Merchant]:
+    """Every merchant, oldest first; or those with these ids."""
+    return await tx.rows(Merchant, sql.list_merchants, ids=None if ids is None else list(ids))
+
+
+async def list_newest_merchants(
+    tx: Tx, *, text: str = "", before: tuple[datetime, UUID] | None = None, most: int = 50
+) -> list[Merchant]:
+    """A page of merchants, the newest first; the next page is `before` the last one's (created_at, id).
+
+    With `text` those whose name or number contains it, whatever its capitals.
+    """
+    before_at, before_id = before or (None, None)
+    return await tx.rows(
+        Merchant, sql.list_newest, text=text.strip(), before_at=before_at, before_id=before_id, most=most
+    )
+
+
+async def count_merchants(tx: Tx) -> int:
+    """How many merchants there are."""
+    return int(await tx.value(sql.count_merchants))
 
 
 async def find_merchants(tx: Tx, text: str) -> list[Merchant]:
@@ -124,6 +154,11 @@ async def find_merchants(tx: Tx, text: str) -> list[Merchant]:
         return [] if merchant is None else [merchant]
     except IdInvalid:
         return await tx.rows(Merchant, sql.find_merchants, text=text.strip())
+
+
+async def find_merchant_by_number(tx: Tx, number: str) -> Merchant | None:
+    """The merchant with this number (mchid); a name that looks like one does not count."""
+    return await tx.row(Merchant, sql.find_merchant_by_number, number=number)
 
 
 async def set_key_mode(tx: Tx, merchant_id: MerchantId, key_mode: KeyMode) -> None:

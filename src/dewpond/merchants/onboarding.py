@@ -7,7 +7,7 @@ import msgspec
 from dewpond.kit.db import Tx
 from dewpond.kit.secrets import MasterKeys
 from dewpond.merchants import keys
-from dewpond.merchants.merchants import App, KeyMode, Merchant, create_merchant
+from dewpond.merchants.merchants import App, KeyMode, Merchant, MerchantId, create_merchant
 
 
 class Onboarded(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,9 +28,15 @@ async def onboard_merchant(
     wall_now: datetime,
     fee_rate_bp: int = 60,
     key_mode: KeyMode = KeyMode.CERTIFICATE,
+    merchant_id: MerchantId | None = None,
 ) -> Onboarded:
-    """Enter a merchant, its first app, API v3 key and platform public key. Its ledger accounts are `pay`'s to open."""
-    merchant, app = await create_merchant(tx, name, fee_rate_bp=fee_rate_bp, key_mode=key_mode, wall_now=wall_now)
+    """Enter a merchant, its first app, API v3 key and platform public key. Its ledger accounts are `pay`'s to open.
+
+    With a `merchant_id` once, however often it is asked for: then refuses with `MerchantTaken`.
+    """
+    merchant, app = await create_merchant(
+        tx, name, fee_rate_bp=fee_rate_bp, key_mode=key_mode, wall_now=wall_now, merchant_id=merchant_id
+    )
     return Onboarded(
         merchant=merchant,
         app=app,

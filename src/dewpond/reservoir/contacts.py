@@ -1,19 +1,38 @@
 """Contacts: the people of a merchant's pool, with what they spent; each figure walks to its touchpoints."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from dewpond.kit.db import Tx, queries
-from dewpond.kit.money import Currency, Money
+from dewpond.kit.money import CNY, Currency, Money
 
 sql = queries(__file__)
+
+
+class ContactOrder(StrEnum):
+    """By what a pool can be looked through; the latest or the most always comes first."""
+
+    LAST_SEEN = "last_seen"
+    FIRST_SEEN = "first_seen"
+    #: What they spent in one currency, after refunds.
+    SPENT = "spent"
+    #: How often they bought in one currency.
+    PURCHASES = "purchases"
+
+
+#: Where a contact stands in an order: after it the next page begins.
+Place: TypeAlias = tuple[datetime | int, UUID]
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """What one person spent with one merchant in one currency."""
 
+    merchant_id: UUID
     person_id: UUID
     currency: Currency
     purchases: int
@@ -48,6 +67,9 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_at: datetime
     #: A row per currency.
     spendings: tuple[Spending, ...] = ()
+
+    def spending_in(self, currency: Currency) -> Spending | None:
+        return next((one for one in self.spendings if one.currency == currency), None)
 
 
 class Total(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,13 +117,80 @@ async def list_contacts(
     contacts = await tx.rows(
         Contact, sql.list_contacts, merchant_id=merchant_id, before_at=before_at, before_id=before_id, most=most
     )
-    return await _with_spendings(tx, merchant_id, contacts)
+    return await with_spendings(tx, contacts)
+
+
+async def filter_contacts(
+    tx: Tx,
+    merchant_id: UUID,
+    *,
+    sort: ContactOrder = ContactOrder.LAST_SEEN,
+    currency: Currency = CNY,
+    before: Place | None = None,
+    most: int = 50,
+) -> list[Contact]:
+    """A page of the pool in one of its orders; the next page is `before` the `place_of` the last contact.
+
+    By what was spent and by purchases there are those only who ever moved money in `currency`. Only the order by
+    `LAST_SEEN` has an index: the others read this merchant's whole pool, a tenth of a second for a hundred thousand.
+    """
+    value, before_id = before or (None, None)
+    is_counted = sort in (ContactOrder.SPENT, ContactOrder.PURCHASES)
+    if value is not None and isinstance(value, int) is not is_counted:
+        raise ValueError(f"{value!r} is no place in the order by {sort}")
+    if sort is ContactOrder.LAST_SEEN:
+        assert not isinstance(value, int)
+        return await list_contacts(
+            tx, merchant_id, before=None if value is None or before_id is None else (value, before_id), most=most
+        )
+    if sort is ContactOrder.FIRST_SEEN:
+        contacts = await tx.rows(
+            Contact,
+            sql.list_contacts_by_first_seen,
+            merchant_id=merchant_id,
+            before_at=value,
+            before_id=before_id,
+            most=most,
+        )
+    else:
+        contacts = await tx.rows(
+            Contact,
+            sql.list_contacts_by_spending,
+            merchant_id=merchant_id,
+            currency=currency,
+            by_purchases=sort is ContactOrder.PURCHASES,
+            before=value,
+            before_id=before_id,
+            most=most,
+        )
+    return await with_spendings(tx, contacts)
+
+
+def place_of(contact: Contact, sort: ContactOrder, currency: Currency = CNY) -> Place:
+    """Where a contact of `filter_contacts` stands in that order."""
+    if sort is ContactOrder.LAST_SEEN:
+        return contact.last_seen_at, contact.person_id
+    if sort is ContactOrder.FIRST_SEEN:
+        return contact.first_seen_at, contact.person_id
+    spending = contact.spending_in(currency)
+    if spending is None:
+        raise ValueError(f"this contact has no place in the order by {sort} of {currency}")
+    count = spending.purchases if sort is ContactOrder.PURCHASES else spending.net.minor
+    return count, contact.person_id
 
 
 async def find_contact(tx: Tx, merchant_id: UUID, person_id: UUID) -> Contact | None:
     """One person of the pool, or None if this merchant does not know them."""
     contact = await tx.row(Contact, sql.find_contact, merchant_id=merchant_id, person_id=person_id)
-    return None if contact is None else (await _with_spendings(tx, merchant_id, [contact]))[0]
+    return None if contact is None else (await with_spendings(tx, [contact]))[0]
+
+
+async def list_contacts_among(tx: Tx, merchant_id: UUID, person_ids: Sequence[UUID]) -> list[Contact]:
+    """Those of these people whom this merchant knows, the last seen first."""
+    contacts = await tx.rows(
+        Contact, sql.list_contacts_among, merchant_id=merchant_id, person_ids=list(set(person_ids))
+    )
+    return await with_spendings(tx, contacts)
 
 
 async def pool_summary(tx: Tx, merchant_id: UUID) -> PoolSummary:
@@ -112,10 +201,18 @@ async def pool_summary(tx: Tx, merchant_id: UUID) -> PoolSummary:
     return PoolSummary(people=counts.people, returning=counts.returning, totals=tuple(totals))
 
 
-async def _with_spendings(tx: Tx, merchant_id: UUID, contacts: list[Contact]) -> list[Contact]:
-    people = [contact.person_id for contact in contacts]
-    rows = await tx.rows(Spending, sql.list_spendings, merchant_id=merchant_id, person_ids=people)
+async def with_spendings(tx: Tx, contacts: Sequence[Contact]) -> list[Contact]:
+    """These contacts with what each spent."""
+    rows = await tx.rows(
+        Spending,
+        sql.list_spendings,
+        merchant_ids=[contact.merchant_id for contact in contacts],
+        person_ids=[contact.person_id for contact in contacts],
+    )
+    spent: dict[tuple[UUID, UUID], list[Spending]] = {}
+    for row in rows:
+        spent.setdefault((row.merchant_id, row.person_id), []).append(row)
     return [
-        msgspec.structs.replace(contact, spendings=tuple(row for row in rows if row.person_id == contact.person_id))
+        msgspec.structs.replace(contact, spendings=tuple(spent.get((contact.merchant_id, contact.person_id), ())))
         for contact in contacts
     ]

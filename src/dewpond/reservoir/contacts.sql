@@ -9,19 +9,44 @@ order by last_seen_at desc, person_id desc limit %(most)s;
 select merchant_id, person_id, app_id, first_seen_at, last_seen_at
 from reservoir.contacts where merchant_id = %(merchant_id)s and person_id = %(person_id)s;
 
+-- name: list_contacts_among
+select merchant_id, person_id, app_id, first_seen_at, last_seen_at
+from reservoir.contacts where merchant_id = %(merchant_id)s and person_id = any(%(person_ids)s::uuid[])
+order by last_seen_at desc, person_id desc;
+
+-- name: list_contacts_by_first_seen
+select merchant_id, person_id, app_id, first_seen_at, last_seen_at
+from reservoir.contacts
+where merchant_id = %(merchant_id)s
+  and (%(before_at)s::timestamptz is null or (first_seen_at, person_id) < (%(before_at)s, %(before_id)s::uuid))
+order by first_seen_at desc, person_id desc limit %(most)s;
+
+-- name: list_contacts_by_spending
+-- The page is cut before contacts are looked up: there is one for every spending.
+select c.merchant_id, c.person_id, c.app_id, c.first_seen_at, c.last_seen_at
+from (
+  select merchant_id, person_id, much
+  from (select merchant_id, person_id,
+               case when %(by_purchases)s then purchases else spent_minor - refunded_minor end as much
+        from reservoir.spendings where merchant_id = %(merchant_id)s and currency = %(currency)s) each
+  where %(before)s::bigint is null or (much, person_id) < (%(before)s, %(before_id)s::uuid)
+  order by much desc, person_id desc limit %(most)s
+) s
+join reservoir.contacts c on c.merchant_id = s.merchant_id and c.person_id = s.person_id
+order by s.much desc, s.person_id desc;
+
 -- name: list_spendings
-select person_id, currency, purchases, spent_minor, refunds, refunded_minor, first_bought_at, last_bought_at
-from reservoir.spendings
-where merchant_id = %(merchant_id)s and person_id = any(%(person_ids)s::uuid[])
-order by person_id, currency;
+select s.merchant_id, s.person_id, s.currency, s.purchases, s.spent_minor, s.refunds, s.refunded_minor,
+       s.first_bought_at, s.last_bought_at
+from unnest(%(merchant_ids)s::uuid[], %(person_ids)s::uuid[]) as u(merchant_id, person_id)
+join reservoir.spendings s using (merchant_id, person_id)
+order by s.merchant_id, s.person_id, s.currency;
 
 -- name: count_contacts
-select count(*) as people,
-       count(*) filter (where exists (
-         select from reservoir.spendings s
-         where s.merchant_id = c.merchant_id and s.person_id = c.person_id
-         group by s.merchant_id, s.person_id having sum(s.purchases) > 1)) as returning
-from reservoir.contacts c where merchant_id = %(merchant_id)s;
+select (select count(*) from reservoir.contacts where merchant_id = %(merchant_id)s) as people,
+       (select count(*) from (
+          select from reservoir.spendings where merchant_id = %(merchant_id)s
+          group by person_id having sum(purchases) > 1) again) as returning;
 
 -- name: sum_spendings
 select currency, count(*) filter (where purchases > 0) as buyers, sum(purchases)::bigint as purchases,

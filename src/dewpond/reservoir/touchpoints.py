@@ -10,7 +10,7 @@ import msgspec
 
 from dewpond import pay
 from dewpond.kit.clock import Now
-from dewpond.kit.db import Query, Tx, columns, queries
+from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.money import Currency, Money
 from dewpond.kit.outbox import Fact
 
@@ -50,16 +50,18 @@ class Touchpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def record_purchases(tx: Tx, facts: Sequence[Fact], now: Now) -> None:
-    """Let people who paid settle in the merchant's pool; deaf to the second time."""
-    await _record(tx, sql.record_purchases, [(f, e) for f in facts if isinstance(e := f.event, pay.PaymentSucceeded)])
+    """Let people who paid settle in the merchant's pool, and count the hour's takings; deaf to the second time."""
+    meetings = [(fact, event) for fact in facts if isinstance(event := fact.event, pay.PaymentSucceeded)]
+    await _record(tx, TouchpointKind.PURCHASE, meetings)
 
 
 async def record_refunds(tx: Tx, facts: Sequence[Fact], now: Now) -> None:
-    """Correct what a merchant knows of people who got money back; deaf to the second time."""
-    await _record(tx, sql.record_refunds, [(f, e) for f in facts if isinstance(e := f.event, pay.RefundSucceeded)])
+    """Correct what a merchant knows of people who got money back, and its takings; deaf to the second time."""
+    meetings = [(fact, event) for fact in facts if isinstance(event := fact.event, pay.RefundSucceeded)]
+    await _record(tx, TouchpointKind.REFUND, meetings)
 
 
-async def _record(tx: Tx, query: Query, meetings: Sequence[tuple[Fact, _Meeting]]) -> None:
+async def _record(tx: Tx, kind: TouchpointKind, meetings: Sequence[tuple[Fact, _Meeting]]) -> None:
     if not meetings:
         return
     rows = [
@@ -77,7 +79,8 @@ async def _record(tx: Tx, query: Query, meetings: Sequence[tuple[Fact, _Meeting]
     ]
     merchants, facts, people, apps, payments, minors, currencies, occurred = columns(rows, 8)
     await tx.run(
-        query,
+        sql.record_touchpoints,
+        kind=kind,
         merchant_ids=merchants,
         fact_ids=facts,
         person_ids=people,
@@ -107,4 +110,24 @@ async def list_touchpoints(
         before_at=before_at,
         before_id=before_id,
         most=most,
+    )
+
+
+async def count_first_meetings(tx: Tx, merchant_id: UUID, facts: Sequence[Fact]) -> int:
+    """How many people a merchant first met by one of these facts: the drops that fell with them."""
+    people = {fact.person_id for fact in facts if fact.person_id is not None}
+    return int(
+        await tx.value(
+            sql.count_first_meetings,
+            merchant_id=merchant_id,
+            person_ids=list(people),
+            fact_ids=[fact.id for fact in facts],
+        )
+    )
+
+
+async def list_facts_of_payment(tx: Tx, merchant_id: UUID, person_id: UUID, payment_id: UUID) -> list[UUID]:
+    """The facts by which a merchant learned of a payment and its refunds, in the order they happened."""
+    return await tx.values(
+        sql.list_facts_of_payment, merchant_id=merchant_id, person_id=person_id, payment_id=payment_id
     )
