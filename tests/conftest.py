@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import asyncpg
+import hypothesis
 import pytest
 
 from dewpond import merchants, pay
@@ -33,6 +34,12 @@ from dewpond.settings import Settings
 
 #: Every person of the tests pays with it.
 PIN = "123456"
+
+# Examples are checked, not timed: a slow machine is no counterexample.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 # --- no way out -------------------------------------------------------------------------------------------------------
 

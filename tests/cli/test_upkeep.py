@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from dewpond import merchants
-from dewpond.cli.desk import Place
+from dewpond.cli.desk import Place, open_desk
 from dewpond.cli.run import _prepare
 from dewpond.cli.running import RunFile, Running
 from dewpond.cli.snapshots import _without_password, back_up
@@ -74,7 +74,10 @@ def test_a_long_book_is_added_up_to_its_end(
     shop: Path, dewpond: Type, dsn: str, owner_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock stands for the length: other commands are not that patient."""
-    monkeypatch.setitem(Database.open.__func__.__kwdefaults__, "query_seconds", 0.3)  # type: ignore[attr-defined]  # a class method's function
+    desk: Any = open_desk
+    monkeypatch.setitem(desk.__wrapped__.__kwdefaults__, "query_seconds", 0.3)
+
+    waits = "select exists (select from pg_locks where relation::regclass::text like 'ledger.%' and not granted)"
 
     async def under_lock() -> tuple[int, int]:
         owner = await asyncpg.connect(owner_dsn)
@@ -84,7 +87,10 @@ def test_a_long_book_is_added_up_to_its_end(
             await owner.execute("lock ledger.accounts, ledger.entries in access exclusive mode")
             impatient = await asyncio.to_thread(dewpond, "ledger", "balances")
             patient = asyncio.create_task(asyncio.to_thread(dewpond, "ledger", "check"))
-            await asyncio.sleep(1.5)
+            async with asyncio.timeout(120):
+                while not await owner.fetchval(waits):
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(1)  # longer than the others' patience
             await held.rollback()
             return impatient.code, (await patient).code
         finally:
@@ -262,7 +268,7 @@ def test_the_password_of_a_server_is_in_no_list_of_processes(
                 postgres=None,
             )  # fmt: skip
             backup = asyncio.create_task(asyncio.to_thread(asyncio.run, back_up(place, tmp_path / "world.dump")))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while not (seen := dumping()):
                     await asyncio.sleep(0.01)
             await held.rollback()

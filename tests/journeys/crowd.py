@@ -22,7 +22,7 @@ async def _copy(house: House, reference: str, payer: str, pin: str) -> str:
         (payment, *_) = await pay.find_payments(tx, reference)
         person = (await identity.find_people(tx, payer))[0]
     confirmation = pay.Confirmation(
-        merchant_id=payment.merchant_id, payment_id=payment.id, payer_id=person.id, pin=pin, now=now
+        merchant_id=payment.merchant_id, payment_id=payment.id, payer_id=person.id, proof=pay.PinProof(pin), now=now
     )
     (outcome,) = await asyncio.gather(house.confirmations.submit(confirmation), return_exceptions=True)
     if isinstance(outcome, BaseException):

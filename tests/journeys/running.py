@@ -19,7 +19,7 @@ from typing import Any
 
 from wechatpayv3 import WeChatPay, WeChatPayType
 
-READY_SECONDS = 60
+READY_SECONDS = 300
 
 
 def free_port() -> int:
@@ -28,7 +28,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def until(what: str, true: Callable[[], Any], seconds: float = 30) -> Any:
+def until(what: str, true: Callable[[], Any], seconds: float = 120) -> Any:
     """Wait for something to become true; says what was waited for when it does not."""
     deadline = time.monotonic() + seconds
     while True:
@@ -46,6 +46,8 @@ class RunningWorld:
     home: Path
     port: int
     servers: int
+    #: Without the tea shop, its page, Alice and Bob.
+    blank: bool = True
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,7 +61,8 @@ class RunningWorld:
 
     def start(self) -> None:
         """Start it and wait until the wire answers."""
-        command = ["run", "--blank", "--port", str(self.port), "--servers", str(self.servers)]
+        command = ["run", "--port", str(self.port), "--servers", str(self.servers)]
+        command += ["--blank"] if self.blank else []
         self.log = (self.home / "run.out").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dewpond", *command],
@@ -85,7 +88,7 @@ class RunningWorld:
         """Ctrl-C, and everything must be gone."""
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=120)
             self.process = None
             self.log.close()
 
@@ -132,11 +135,11 @@ class RunningWorld:
 
 
 @contextmanager
-def a_world(servers: int = 1) -> Iterator[RunningWorld]:
+def a_world(servers: int = 1, *, blank: bool = True) -> Iterator[RunningWorld]:
     """A world in a folder of its own, empty but for its sandbox doors; gone without a trace afterwards."""
     home = Path(tempfile.mkdtemp(prefix="dewpond-journey-"))
     home.chmod(0o755)
-    world = RunningWorld(home=home, port=free_port(), servers=servers)
+    world = RunningWorld(home=home, port=free_port(), servers=servers, blank=blank)
     try:
         world.start()
         yield world
@@ -217,7 +220,7 @@ def open_shop(world: RunningWorld, name: str = "Tea Shop", *, key_mode: str = "c
         apiv3_key=told["apiv3_key"],
         appid=told["appid"],
         notify_url=shop.notify_url,
-        timeout=(5, 20),
+        timeout=(30, 60),
         **keys,
     )
     shop.sdk._core._gate_way = told["base_url"]

@@ -51,7 +51,7 @@ def _at_once(world: RunningWorld, *crowds: list[list[Any]]) -> Counter[str]:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=600)
         assert process.returncode == 0
         told.update(json.loads(out))
     return told

@@ -1,6 +1,5 @@
 """What a day brings: a receiver that fails, codes that expire, a world that is stopped, backed up and moved on."""
 
-import time
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -67,7 +66,7 @@ def test_a_backup_brings_the_day_back_under_a_running_world(world: Any) -> None:
     until("callbacks go on", lambda: [told for told in shop.heard if told["resource"]["out_trade_no"] == "safe-0003"])
 
 
-def test_ctrl_c_leaves_nothing_and_a_second_start_is_quick() -> None:
+def test_ctrl_c_leaves_nothing_and_it_starts_again() -> None:
     with a_world() as world:
         shop = open_shop(world)
         world.terminal("people", "create", "Alice", "--balance", "100.00")
@@ -79,10 +78,7 @@ def test_ctrl_c_leaves_nothing_and_a_second_start_is_quick() -> None:
         assert living["postgres"]
         world.stop()
         assert world.children() == {"server": [], "worker": [], "postgres": []}
-        started = time.monotonic()
         world.start()
-        took = time.monotonic() - started
-        assert took < 30, "a second start is a matter of seconds; this bound only catches a hang"
         assert shop.state("tea-0001")["trade_state"] == "SUCCESS"
         world.terminal("pay", shop.order("tea-0002"), "--as", "Alice")
         shop.hears("TRANSACTION.SUCCESS", 2)

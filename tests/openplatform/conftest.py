@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from dewpond import openplatform, pay
-from dewpond.kit import worlds
+from dewpond import openplatform, pay, wiring
+from dewpond.kit import jobs, worlds
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Database
 from dewpond.kit.failures import Failure
@@ -152,8 +152,12 @@ def another_house(world: Any, settings: Any, dsn: str, encoder: PlainEncoder) ->
 
 @pytest.fixture(scope="module")
 async def house(another_house: OpenHouse) -> AsyncIterator[House]:
-    async with another_house() as house:
-        yield house
+    """With deadlines that no machine is too slow for: what depends on them has a house of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "_CALLBACK_SECONDS", 120.0)
+        patch.setattr(jobs, "LEASE", timedelta(minutes=10))
+        async with another_house() as house:
+            yield house
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ class Counter:
                     merchant_id=self.shop.merchant.id,
                     payment_id=each.payment_id,
                     payer_id=self.alice.id,
-                    pin="123456",
+                    proof=pay.PinProof("123456"),
                     now=now,
                 )
                 for each in opened

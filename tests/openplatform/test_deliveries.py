@@ -270,7 +270,7 @@ async def test_a_worker_killed_after_the_post_leaves_the_attempt_to_be_made_agai
             await asyncio.sleep(0.01)
         await runner.finish(0.1)
         async with counter.database.transaction() as tx:  # as if the dead one's lease had run out
-            await tx.connection.execute("update kit.jobs set leased_until = leased_until - interval '1 minute'")
+            await tx.connection.execute("update kit.jobs set leased_until = leased_until - interval '1 hour'")
     await counter.drain()
     assert len({request.said["id"] for request in receiver.heard("/twice")}) == 1
     assert len(receiver.heard("/twice")) == 2

@@ -63,7 +63,7 @@ async def exchange(port: int, raw: bytes) -> Heard:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> Heard:
-    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode("latin-1")
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).decode("latin-1")
     first, *lines = head.rstrip("\r\n").split("\r\n")
     headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
     length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
@@ -183,7 +183,7 @@ class Client:
                 merchant_id=payment.merchant_id,
                 payment_id=payment.id,
                 payer_id=person.id,
-                pin="123456",
+                proof=pay.PinProof("123456"),
                 now=await self.now(),
             )
         )
@@ -223,7 +223,7 @@ async def serving(house: Any) -> AsyncIterator[int]:
         yield listening.getsockname()[1]
     finally:
         server.stop()
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 120)
 
 
 @pytest.fixture(scope="module")

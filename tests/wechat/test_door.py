@@ -266,11 +266,15 @@ async def test_two_authorization_headers_are_refused_even_when_both_are_right(cl
 
 @pytest.mark.parametrize(
     ("_case", "seconds", "status"),
-    [("now", 0, 200), ("just inside", -290, 200), ("just inside, ahead", 299, 200), ("just outside", -301, 401),
-     ("just outside, ahead", 330, 401), ("years ago", -(10**8), 401)],
+    [("now", 0, 200), ("just inside", -300, 200), ("just inside, ahead", 300, 200), ("just outside", -301, 401),
+     ("just outside, ahead", 301, 401), ("years ago", -(10**8), 401)],
 )  # fmt: skip
-async def test_the_timestamp_may_be_five_minutes_off(_case: str, seconds: int, status: int, client: Client) -> None:
-    heard = await client.ask("POST", NATIVE, client.order(), timestamp=int(time.time()) + seconds)
+async def test_the_timestamp_may_be_five_minutes_off(
+    _case: str, seconds: int, status: int, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = clock.wall_now()
+    monkeypatch.setattr(clock, "wall_now", lambda: wall)
+    heard = await client.ask("POST", NATIVE, client.order(), timestamp=int(wall.timestamp()) + seconds)
     assert heard.status == status
 
 
@@ -470,6 +474,7 @@ async def test_only_a_failed_signature_is_explained(client: Client) -> None:
 
 
 async def test_a_success_carries_its_headers_in_exactly_this_case(client: Client) -> None:
+    began = int(time.time())
     for heard in (await client.prepay(), await client.close(unique())):
         assert {name for name, _ in heard.headers} >= {
             "Wechatpay-Timestamp",
@@ -483,7 +488,7 @@ async def test_a_success_carries_its_headers_in_exactly_this_case(client: Client
         }
         assert heard.header("Content-Type") == "application/json"
         assert heard.header("Wechatpay-Signature-Type") == "WECHATPAY2-SHA256-RSA2048"
-        assert abs(int(heard.header("Wechatpay-Timestamp") or 0) - time.time()) < 10
+        assert began <= int(heard.header("Wechatpay-Timestamp") or 0) <= time.time()
         assert len(heard.header("Wechatpay-Nonce") or "") == 32
         assert (heard.header("Request-ID") or "").endswith("-0")
         assert client.verifies(heard)

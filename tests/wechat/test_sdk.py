@@ -41,7 +41,7 @@ def _sdk(client: Client, mode: merchants.KeyMode, monkeypatch: pytest.MonkeyPatc
         "appid": client.shop.app.appid,
         "apiv3_key": client.shop.api_v3_key,
         "notify_url": "http://127.0.0.1:9/notify",
-        "timeout": (5, 20),
+        "timeout": (30, 60),
         **keys,
         **changed,
     }

@@ -161,7 +161,7 @@ async def test_a_stopped_server_finishes_what_is_in_flight(client: Client) -> No
     assert not running.done()
     go.set()
     assert (await asked).status == 200
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 120)
     with pytest.raises(ConnectionRefusedError):
         await other.prepay()
 
@@ -202,11 +202,11 @@ async def test_processes_share_one_socket_and_end_quietly(
         other = replace(client, port=port)
         assert {(await other.prepay()).status for _ in range(20)} == {200}
         processes[0].send_signal(number)
-        said = await asyncio.to_thread(processes[0].communicate, timeout=20)
+        said = await asyncio.to_thread(processes[0].communicate, timeout=120)
         assert (processes[0].returncode, said[1]) == (0, b"")
         assert {(await other.prepay()).status for _ in range(20)} == {200}
         processes[1].send_signal(number)
-        said = await asyncio.to_thread(processes[1].communicate, timeout=20)
+        said = await asyncio.to_thread(processes[1].communicate, timeout=120)
         assert (processes[1].returncode, said[1]) == (0, b"")
 
 
@@ -219,7 +219,12 @@ async def test_a_process_without_a_socket_says_so(client: Client, dsn: str, owne
         "DEWPOND_OWNER_DATABASE_URL": owner_dsn,
     }
     ended = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", "dewpond.app"], env=environ, capture_output=True, timeout=30, check=False
+        subprocess.run,
+        [sys.executable, "-m", "dewpond.app"],
+        env=environ,
+        capture_output=True,
+        timeout=120,
+        check=False,
     )
     assert ended.returncode != 0
     assert b"DEWPOND_LISTEN_FD" in ended.stderr

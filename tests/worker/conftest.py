@@ -108,7 +108,7 @@ class Hands:
         async with self.database.transaction() as tx:
             return await jobs.quarantined(tx)
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 await asyncio.sleep(0.01)
@@ -169,7 +169,7 @@ def working(another_house: Callable[[], Any]) -> Callable[[], Any]:
                 yield house
             finally:
                 stop.set()
-                await asyncio.wait_for(task, 10)
+                await asyncio.wait_for(task, 60)
 
     return running
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import resource
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,7 +48,7 @@ async def worker(settings: Settings, dsn: str, **more: str) -> AsyncIterator[asy
 async def says(process: asyncio.subprocess.Process, words: str) -> None:
     """Read on until the log says it."""
     assert process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while words.encode() not in (line := await process.stderr.readline()):
             assert line, f"it ended without saying {words}"
 
@@ -55,7 +57,7 @@ async def unknown_job_is_set_aside(database: Database, subject: str) -> None:
     """A job of no known kind needs no other hands: whoever works puts it into quarantine."""
     async with database.transaction() as tx:
         await jobs.schedule(tx, "nonsense", [(subject, (await worlds.read_clocks(tx)).world)])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while True:
             async with database.transaction() as tx:
                 if any(job.subject == subject for job in await jobs.quarantined(tx)):
@@ -69,23 +71,37 @@ async def test_it_works_tells_and_stops(settings: Settings, database: Database, 
         await unknown_job_is_set_aside(database, "bell")
         await says(process, "event='job.quarantined'")
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
 
 
-async def test_an_idle_worker_costs_next_to_nothing(settings: Settings, dsn: str, world: Any) -> None:
+async def test_an_idle_worker_costs_next_to_nothing(
+    settings: Settings, database: Database, dsn: str, world: Any
+) -> None:
+    """Counted rather than timed: on a slow or busy machine it wakes up and asks less often, never more."""
     async with worker(settings, dsn) as process:
         await says(process, "event='worker.started'")
         await asyncio.sleep(1)
-        began = _processor_seconds(process.pid)
+        before, began = await _effort(process.pid, database), time.monotonic()
         await asyncio.sleep(5)
-        spent = _processor_seconds(process.pid) - began
-        assert spent < 0.25
+        after, seconds = await _effort(process.pid, database), time.monotonic() - began
+        spent = {name: (after[name] - before[name]) / seconds for name in before}
+        assert spent["transactions"] < 25, spent
+        assert spent["wakes"] < 60, spent
+        assert spent["processor"] < 0.1, "it does not run round in circles"
 
 
-def _processor_seconds(pid: int) -> float:
+async def _effort(pid: int, database: Database) -> dict[str, float]:
+    """What the worker has done so far: transactions in its database, times it was woken, seconds of a processor."""
+    async with database.transaction() as tx:
+        transactions = await tx.connection.fetchval(
+            "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+        )
+    status = Path(f"/proc/{pid}/status").read_text()
+    switches = re.findall(r"^(?:non)?voluntary_ctxt_switches:\s*(\d+)", status, flags=re.M)
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    processor = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return {"transactions": transactions, "wakes": int(switches[0]), "processor": processor}
 
 
 async def test_it_outlives_its_database(settings: Settings, tmp_path: Path) -> None:
@@ -109,7 +125,7 @@ async def test_it_outlives_its_database(settings: Settings, tmp_path: Path) -> N
                 await unknown_job_is_set_aside(database, f"after {death}")
             assert process.returncode is None
             process.send_signal(signal.SIGINT)
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(60):
                 assert await process.wait() == 0
         await database.close()
 
@@ -119,7 +135,7 @@ async def test_it_waits_for_a_database_that_is_not_there_yet(settings: Settings,
         await says(process, "event='worker.no_database'")
         await says(process, "event='worker.no_database'")
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
 
 
