@@ -123,7 +123,7 @@ async def test_a_batch_answers_each_confirmation_in_its_place(till: Any, new_per
             merchant_id=till.shop.merchant.id,
             payment_id=one.payment_id,
             payer_id=payers[at].id,
-            pin=wrong.get(at, "123456"),
+            proof=pay.PinProof(wrong.get(at, "123456")),
             now=now,
         )
         for at, one in enumerate(opened)
@@ -142,7 +142,11 @@ async def test_an_unknown_payment_is_not_found(till: Any, new_person: Any, new_m
     opened = await till.open(100)
     now = await till.now()
     foreign = pay.Confirmation(
-        merchant_id=rival.merchant.id, payment_id=opened.payment_id, payer_id=alice.id, pin="123456", now=now
+        merchant_id=rival.merchant.id,
+        payment_id=opened.payment_id,
+        payer_id=alice.id,
+        proof=pay.PinProof("123456"),
+        now=now,
     )
     async with till.database.transaction() as tx:
         assert isinstance((await pay.confirm_payments(tx, [foreign], secrets=till.secrets))[0], pay.PaymentNotFound)

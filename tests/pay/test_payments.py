@@ -146,6 +146,31 @@ async def test_a_code_ends_before_its_payment_does(till: Any) -> None:
             await pay.get_payment_by_code(tx, opened.code, now=later)
 
 
+async def test_many_codes_are_looked_up_in_their_order(till: Any, new_person: Any) -> None:
+    now, alice = await till.now(), await new_person("Alice", "20.00")
+    first, second, paid = [await till.open() for _ in range(3)]
+    await till.confirm(paid, alice)
+    codes = [second.code, "nobody-has-this", first.code, second.code, paid.code]
+    later = worlds.Now(world=now.world + pay.CODE_LIFE + timedelta(seconds=1), wall=now.wall)
+    async with till.database.transaction() as tx:
+        found = await pay.list_scanned(tx, codes, now=now)
+        after = await pay.list_scanned(tx, codes, now=later)
+        assert await pay.list_scanned(tx, [], now=now) == []
+    leads = [one.payment.id if isinstance(one, pay.Scanned) else type(one) for one in found]
+    assert leads == [second.payment_id, pay.CodeUnknown, first.payment_id, second.payment_id, paid.payment_id]
+    leads = [one.payment.id if isinstance(one, pay.Scanned) else type(one) for one in after]
+    assert leads == [pay.CodeExpired, pay.CodeUnknown, pay.CodeExpired, pay.CodeExpired, paid.payment_id]
+
+
+async def test_a_code_tells_until_when_it_can_be_paid_by_it(till: Any) -> None:
+    now = await till.now()
+    soon, late = now.world + timedelta(minutes=15), now.world + pay.CODE_LIFE
+    codes = [(await till.open(now=now, expires_at=soon)).code, (await till.open(now=now)).code]
+    async with till.database.transaction() as tx:
+        told = await pay.list_scanned(tx, codes, now=now)
+    assert [one.expires_at for one in told if isinstance(one, pay.Scanned)] == [soon, late]
+
+
 async def test_another_merchant_never_sees_it(till: Any, new_merchant: Any) -> None:
     opened = await till.open(merchant_reference="mine-alone")
     rival = await new_merchant("Coffee Shop")

@@ -18,7 +18,7 @@ from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.money import Money
-from dewpond.pay import Confirmation, Payment, PaymentStatus
+from dewpond.pay import Confirmation, Payment, PaymentStatus, PinProof
 
 app = typer.Typer()
 
@@ -48,7 +48,7 @@ async def pay_(
             _ask(merchant.name, payment, person.name)
         was_paid = payment.status is PaymentStatus.SUCCEEDED
         confirmation = Confirmation(
-            merchant_id=payment.merchant_id, payment_id=payment.id, payer_id=person.id, pin=pin, now=now
+            merchant_id=payment.merchant_id, payment_id=payment.id, payer_id=person.id, proof=PinProof(pin), now=now
         )
         paid = await _confirm(desk, confirmation)
         async with desk.db.transaction() as tx:

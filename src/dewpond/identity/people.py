@@ -111,6 +111,11 @@ async def newest_people(tx: Tx, *, most: int = 100) -> list[Person]:
     return await tx.rows(Person, sql.newest_people, most=most)
 
 
+async def count_people(tx: Tx) -> int:
+    """How many people have an account; read by looking at all of them."""
+    return int(await tx.value(sql.count_people))
+
+
 async def newest_demo_people(tx: Tx, *, most: int) -> list[Person]:
     """The people with a sandbox's one-tap door who came last, the newest first."""
     return await tx.rows(Person, sql.newest_demo_people, most=most)

@@ -17,6 +17,9 @@ select id, number, name, created_at, is_demo from identity.people where name = %
 -- name: newest_people
 select id, number, name, created_at, is_demo from identity.people order by created_at desc, id desc limit %(most)s;
 
+-- name: count_people
+select count(*) from identity.people;
+
 -- name: newest_demo_people
 select id, number, name, created_at, is_demo from identity.people where is_demo order by created_at desc, id desc limit %(most)s;
 

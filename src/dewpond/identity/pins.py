@@ -52,6 +52,18 @@ class PinLocked(Failure):
     code, kind = "pin_locked", Kind.FORBIDDEN
 
 
+class PinState(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be told of a PIN."""
+
+    set_at: datetime
+    #: Wrong ones since the last right one.
+    tries: int
+    locked_until: datetime | None
+
+    def is_locked(self, wall_now: datetime) -> bool:
+        return self.locked_until is not None and wall_now < self.locked_until
+
+
 class _Pin(msgspec.Struct, kw_only=True):
     """A row under lock; tries are counted on it until they are written back."""
 
@@ -88,6 +100,11 @@ async def has_pin(tx: Tx, person_id: PersonId) -> bool:
     return bool(await tx.value(sql.has_pin, person_id=person_id))
 
 
+async def find_pin_state(tx: Tx, person_id: PersonId) -> PinState | None:
+    """How a person's PIN stands; None where they have none."""
+    return await tx.row(PinState, sql.find_pin_state, person_id=person_id)
+
+
 class PinTries:
     """The PINs of the people of one batch, under lock; every try counts whatever becomes of the payment.
 
@@ -115,9 +132,9 @@ class PinTries:
         held = self._pins.get(person_id)
         if held is None:
             return PinNotSet()
-        if (locked := self.locked(person_id, wall_now)) is not None:
-            return locked
         if held.locked_until is not None:
+            if wall_now < held.locked_until:
+                return PinLocked(until=held.locked_until.isoformat(timespec="seconds"))
             held.tries, held.locked_until = 0, None
         if held.last_try != try_id:
             held.tries, held.last_try = held.tries + 1, try_id

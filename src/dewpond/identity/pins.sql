@@ -8,6 +8,9 @@ on conflict (person_id) do update
 -- name: has_pin
 select exists (select from identity.pins where person_id = %(person_id)s);
 
+-- name: find_pin_state
+select set_at, tries, locked_until from identity.pins where person_id = %(person_id)s;
+
 -- name: lock_pins
 -- Always in the order of person_id: the first lock of the house's order.
 select person_id, key_id, salt, value, tries, last_try, locked_until from identity.pins

@@ -81,6 +81,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the last proof in person is less than five minutes old."""
         return self.proven_at is not None and wall_now - self.proven_at < FRESH
 
+    def is_due(self, wall_now: datetime) -> bool:
+        """Whether it is time again to write down that it is in use."""
+        return wall_now - self.seen_at >= _TOUCH
+
 
 class _Held(Session, frozen=True, kw_only=True):
     secret_hash: bytes
@@ -148,7 +152,7 @@ async def find_sessions(tx: Tx, tokens: Sequence[str], realm: Realm, *, wall_now
 
 async def touch_session(tx: Tx, session: Session, wall_now: datetime) -> Session:
     """Note that a session is in use, which lengthens its life; written down every five minutes at most."""
-    if wall_now - session.seen_at < _TOUCH:
+    if not session.is_due(wall_now):
         return session
     expires_at = _expiry(session.realm, created_at=session.created_at, seen_at=wall_now)
     touched = await tx.run(

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from dewpond import ledger
-from dewpond.identity import PersonId, PinTries
+from dewpond.identity import PersonId
 from dewpond.kit.clock import SHANGHAI, Now
 from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.failures import Failure, Kind
@@ -19,6 +19,7 @@ from dewpond.kit.secrets import MasterKeys
 from dewpond.ledger import Entry, Outcome
 from dewpond.merchants import MerchantId
 from dewpond.pay.events import PaymentSucceeded
+from dewpond.pay.limits import AboveLimit, Allowances, Outlay
 from dewpond.pay.payments import (
     Payment,
     PaymentAlreadyClosed,
@@ -27,6 +28,7 @@ from dewpond.pay.payments import (
     PaymentStatus,
     lock_payments,
 )
+from dewpond.pay.proofs import PasskeyProof, Proof, ProofKind, ProofMissing, Proofs, SmallSum
 from dewpond.pay.rails import WALLET
 
 sql = queries(__file__)
@@ -45,12 +47,12 @@ class InsufficientFunds(Failure):
 
 
 class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's yes to one payment, with the PIN that proves it is theirs."""
+    """One person's yes to one payment, with what proves that it is theirs."""
 
     merchant_id: MerchantId
     payment_id: PaymentId
     payer_id: PersonId
-    pin: str
+    proof: Proof
     now: Now
     #: Of this one yes, also when it is asked again because a commit was lost.
     id: UUID = msgspec.field(default_factory=new_id)
@@ -66,61 +68,105 @@ async def confirm_payments(
 ) -> list[Payment | Failure]:
     """Take the payers' money for open payments, in order, each standing or falling alone.
 
-    A second yes of the same payer returns the paid payment: a double tap is not an error. Refusals: `PaymentNotFound`,
-    `PaymentTaken`, `PaymentAlreadyClosed`, `PinNotSet`, `PinWrong`, `PinLocked`, `InsufficientFunds`; a refused payment
-    stays open and a spent PIN try stays spent. Confirmations of one call are of different payments.
+    A second yes of the same payer returns the paid payment and spends nothing: a double tap is not an error. Refusals:
+    `PaymentNotFound`, `PaymentTaken`, `PaymentAlreadyClosed`, `AboveLimit`, `ProofMissing`, `PinNotSet`, `PinWrong`,
+    `PinLocked`, `ProofRefused`, `InsufficientFunds`. A refused payment stays open; a PIN try and a passkey's challenge
+    that were spent on it stay spent. Confirmations of one call are of different payments.
 
-    Locks in the house's order: pins, payments, then the ledger's.
+    Locks in the house's order: pins, limits, payments, challenges, then the ledger's.
     """
     if len({confirmation.key for confirmation in confirmations}) < len(confirmations):
         raise ValueError("confirmations of one payment never share a batch")
-    tries = await PinTries.lock(tx, [c.payer_id for c in confirmations], secrets=secrets)
+    wall = max(confirmation.now.wall for confirmation in confirmations)  # written down as late as its latest member
+    proofs = await Proofs.lock(tx, [(c.payer_id, c.proof) for c in confirmations], secrets=secrets)
+    allowances = await Allowances.lock(tx, [c.payer_id for c in confirmations])
     payments = await lock_payments(tx, [c.key for c in confirmations])
-    decided = [_decide(payments.get(c.key), c, tries) for c in confirmations]
-    await tries.save(tx)
+    asked = [(c, payments.get(c.key)) for c in confirmations]
+    signed = [c.proof for c, p in asked if isinstance(c.proof, PasskeyProof) and not _is_repeat(c, p)]
+    await proofs.take_challenges(tx, signed, wall_now=wall)
+    await allowances.add_up(tx, (_outlay(c, p) for c, p in asked if p is not None and p.status is PaymentStatus.OPEN))
 
-    paid = [outcome for outcome in decided if isinstance(outcome, _Paid)]
-    posted = dict(zip((p.payment.id for p in paid), await _post(tx, paid, confirmations), strict=True))
-    outcomes: list[Payment | Failure] = []
-    for outcome in decided:
-        if not isinstance(outcome, _Paid):
-            outcomes.append(outcome)
-        elif (refusal := _refusal(posted[outcome.payment.id], outcome.payment)) is not None:
-            outcomes.append(refusal)
-        else:
-            outcomes.append(outcome.payment)
-    fresh = [p for p in paid if posted[p.payment.id] is Outcome.POSTED]
-    await _save(tx, [p.payment for p in fresh])
-    await publish(tx, [_fact(p.payment) for p in fresh], wall_now=_wall(confirmations))
-    return outcomes
+    outcomes: dict[int, Payment | Failure] = {}
+    fresh: list[_Paid] = []
+    places: Sequence[int] = range(len(asked))
+    while places:
+        paid: dict[int, _Paid] = {}
+        for at in places:
+            decided = _decide(*asked[at], proofs, allowances)
+            if isinstance(decided, _Paid):
+                paid[at] = decided
+            else:
+                outcomes[at] = decided
+        has_room = False
+        for (at, one), refusal in zip(paid.items(), await _post(tx, list(paid.values()), wall), strict=True):
+            outcomes[at] = refusal or one.payment
+            if refusal is None:
+                fresh.append(one)
+            else:
+                has_room = allowances.give_back(one.outlay) or has_room
+        # Who was crowded out by a payment that came to nothing gets a second look.
+        places = [at for at in places if isinstance(outcomes[at], _CROWDED_OUT)] if has_room else []
+    await proofs.save(tx)
+    await _save(tx, fresh)
+    await publish(tx, [_fact(one.payment) for one in fresh], wall_now=wall)
+    return [outcomes[at] for at in range(len(asked))]
+
+
+#: What may turn out otherwise once less is counted against a person's limits; neither has spent anything.
+_CROWDED_OUT = (AboveLimit, ProofMissing)
 
 
 class _Paid(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment as it will be if the ledger agrees, and the entry that asks it."""
+    """A payment as it will be if the ledger agrees, the entry that asks it, and what was given for it."""
 
     payment: Payment
     entry: Entry
+    outlay: Outlay
+    proof: ProofKind
 
 
-def _decide(payment: Payment | None, confirmation: Confirmation, tries: PinTries) -> Payment | Failure | _Paid:
+def _is_repeat(confirmation: Confirmation, payment: Payment | None) -> bool:
+    return payment is not None and payment.was_paid_by(confirmation.payer_id)
+
+
+def _decide(
+    confirmation: Confirmation, payment: Payment | None, proofs: Proofs, allowances: Allowances
+) -> Payment | Failure | _Paid:
     """What becomes of one confirmation before money is asked; spends a PIN try only where it could help."""
     if payment is None:
         return PaymentNotFound()
     match payment.status_at(confirmation.now.world):
         case PaymentStatus.SUCCEEDED:
-            return payment if payment.was_paid_by(confirmation.payer_id) else PaymentTaken(payment=payment.text_id)
+            return payment if _is_repeat(confirmation, payment) else PaymentTaken(payment=payment.text_id)
         case PaymentStatus.CLOSED:
             return PaymentAlreadyClosed(payment=payment.text_id)
         case PaymentStatus.OPEN:
-            refusal = tries.spend(
-                confirmation.payer_id, confirmation.pin, confirmation.now.wall, try_id=confirmation.id
+            outlay = _outlay(confirmation, payment)
+            refusal = allowances.refusal(outlay) or proofs.refusal(
+                confirmation.proof,
+                payment,
+                payer_id=confirmation.payer_id,
+                wall_now=confirmation.now.wall,
+                try_id=confirmation.id,
             )
-            return refusal or _paid(payment, confirmation)
+            if refusal is not None:
+                return refusal
+            allowances.take(outlay)
+            return _paid(payment, confirmation, outlay)
         case never:
             assert_never(never)
 
 
-def _paid(payment: Payment, confirmation: Confirmation) -> _Paid:
+def _outlay(confirmation: Confirmation, payment: Payment) -> Outlay:
+    return Outlay(
+        person_id=confirmation.payer_id,
+        amount=payment.amount,
+        at=confirmation.now.world,
+        is_proven=not isinstance(confirmation.proof, SmallSum),
+    )
+
+
+def _paid(payment: Payment, confirmation: Confirmation, outlay: Outlay) -> _Paid:
     at = confirmation.now.world
     fee = payment.amount.share(payment.fee_rate_bp)
     succeeded = payment.succeed(
@@ -131,13 +177,15 @@ def _paid(payment: Payment, confirmation: Confirmation) -> _Paid:
         at=at,
     )
     entry = WALLET.payment_entry(payment, payer_id=confirmation.payer_id, fee=fee, at=at)
-    return _Paid(payment=succeeded, entry=entry)
+    return _Paid(payment=succeeded, entry=entry, outlay=outlay, proof=confirmation.proof.kind)
 
 
-async def _post(tx: Tx, paid: Sequence[_Paid], confirmations: Sequence[Confirmation]) -> list[Outcome]:
+async def _post(tx: Tx, paid: Sequence[_Paid], wall: datetime) -> list[Failure | None]:
+    """Why the ledger refuses each of them; None where it is posted."""
     if not paid:
         return []
-    return await ledger.post(tx, [p.entry for p in paid], wall_now=_wall(confirmations))
+    outcomes = await ledger.post(tx, [p.entry for p in paid], wall_now=wall)
+    return [_refusal(outcome, p.payment) for p, outcome in zip(paid, outcomes, strict=True)]
 
 
 def _refusal(outcome: Outcome, payment: Payment) -> Failure | None:
@@ -150,11 +198,15 @@ def _refusal(outcome: Outcome, payment: Payment) -> Failure | None:
             raise ValueError(f"the ledger answers {outcome} for {payment.text_id}")
 
 
-async def _save(tx: Tx, payments: Sequence[Payment]) -> None:
-    if not payments:
+async def _save(tx: Tx, paid: Sequence[_Paid]) -> None:
+    if not paid:
         return
-    rows = [(p.merchant_id, p.id, p.payer_id, p.rail, p.fee_minor, p.public_number, p.succeeded_at) for p in payments]
-    merchant_ids, ids, payer_ids, rails, fees, public_numbers, succeeded_at = columns(rows, 7)
+    rows = [
+        (p.merchant_id, p.id, p.payer_id, p.rail, p.fee_minor, p.public_number, p.succeeded_at, one.proof)
+        for one in paid
+        for p in (one.payment,)
+    ]
+    merchant_ids, ids, payer_ids, rails, fees, public_numbers, succeeded_at, proofs = columns(rows, 8)
     await tx.run(
         sql.save_succeeded,
         merchant_ids=merchant_ids,
@@ -164,6 +216,7 @@ async def _save(tx: Tx, payments: Sequence[Payment]) -> None:
         fees=fees,
         public_numbers=public_numbers,
         succeeded_at=succeeded_at,
+        proofs=proofs,
     )
 
 
@@ -181,11 +234,6 @@ def _fact(payment: Payment) -> PaymentSucceeded:
         currency=payment.currency,
         occurred_at=payment.succeeded_at,
     )
-
-
-def _wall(confirmations: Sequence[Confirmation]) -> datetime:
-    """When the batch is written down: as late as its latest member."""
-    return max(confirmation.now.wall for confirmation in confirmations)
 
 
 def new_public_number(at: datetime) -> str:

@@ -10,7 +10,7 @@ computed: from `expires_at` on an open payment reads as closed, and a sweeper wr
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Any, Final, NewType
 from uuid import UUID
 
 import msgspec
@@ -28,6 +28,9 @@ from dewpond.pay.events import PaymentClosed
 sql = queries(__file__)
 
 PaymentId = NewType("PaymentId", UUID)
+
+#: How many of a merchant's newest payments are looked through for a word.
+SEARCHED: Final = 10_000
 
 
 class PaymentStatus(StrEnum):
@@ -151,6 +154,14 @@ class PaymentRequest(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
+class Scanned(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment that a code leads to."""
+
+    payment: Payment
+    #: Until when it can be paid by this code, in world time.
+    expires_at: datetime
+
+
 class _Reference(msgspec.Struct, frozen=True, kw_only=True):
     """A merchant's number under lock."""
 
@@ -159,9 +170,13 @@ class _Reference(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-class _Code(msgspec.Struct, frozen=True, kw_only=True):
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """A code that is alive or was, and what it leads to."""
+
+    code: str
     merchant_id: MerchantId
     payment_id: PaymentId
+    #: In world time.
     expires_at: datetime
 
 
@@ -204,25 +219,81 @@ async def lock_payments(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> dict[tuple
 
 async def get_payment_by_code(tx: Tx, code: str, *, now: Now) -> Payment:
     """The payment a scanned code asks for. Refuses with `CodeUnknown`, and `CodeExpired` while it is still unpaid."""
-    found = await tx.row(_Code, sql.find_code, code=code)
-    if found is None:
-        raise CodeUnknown
-    payment = await get_payment(tx, found.merchant_id, found.payment_id)
-    if found.expires_at <= now.world and payment.status is PaymentStatus.OPEN:
-        raise CodeExpired
-    return payment
+    [found] = await list_scanned(tx, [code], now=now)
+    if isinstance(found, Failure):
+        raise found
+    return found.payment
+
+
+async def list_codes(tx: Tx, codes: Sequence[str]) -> dict[str, Code]:
+    """Which payments these codes lead to, by code; those that lead nowhere are left out."""
+    return {row.code: row for row in await tx.rows(Code, sql.find_codes, codes=list(set(codes)))}
+
+
+async def list_scanned(tx: Tx, codes: Sequence[str], *, now: Now) -> list[Scanned | Failure]:
+    """What each of these scanned codes asks for, in their order; refused one by one as `get_payment_by_code` does."""
+    found = await list_codes(tx, codes)
+    keys = {(row.merchant_id, row.payment_id) for row in found.values()}
+    payments = {(payment.merchant_id, payment.id): payment for payment in await list_payments(tx, list(keys))}
+
+    def behind(code: str) -> Scanned | Failure:
+        row = found.get(code)
+        if row is None:
+            return CodeUnknown()
+        payment = payments[row.merchant_id, row.payment_id]
+        if row.expires_at <= now.world and payment.status is PaymentStatus.OPEN:
+            return CodeExpired()
+        return Scanned(payment=payment, expires_at=min(row.expires_at, payment.expires_at))
+
+    return [behind(code) for code in codes]
 
 
 async def find_payments(tx: Tx, text: str) -> list[Payment]:
     """For the terminal: payments with this code, id, merchant's number or our number; newest first."""
-    by_code = await tx.row(_Code, sql.find_code, code=text)
+    by_code = await tx.row(Code, sql.find_codes, codes=[text])
     if by_code is not None:
         return [await get_payment(tx, by_code.merchant_id, by_code.payment_id)]
+    return await tx.rows(Payment, sql.search, id=_id_of(text), text=text)
+
+
+async def list_merchant_payments(
+    tx: Tx,
+    merchant_id: UUID,
+    *,
+    status: PaymentStatus | None = None,
+    text: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: tuple[datetime, UUID] | None = None,
+    most: int = 50,
+) -> list[Payment]:
+    """A page of what a merchant asked for, the newest first; the next page is `before` the last one's (opened_at, id).
+
+    `status` is what is written down: an expired payment is open until the sweeper comes by. `since` and `until` are
+    world time, the end not included. `text` finds a payment of any age by its id, the merchant's number or ours, and
+    those whose description or number contains it among the `SEARCHED` newest that the other filters leave.
+    """
+    before_at, before_id = before or (None, None)
+    asked: dict[str, Any] = {
+        "merchant_id": merchant_id,
+        "status": status,
+        "since": since,
+        "until": until,
+        "before_at": before_at,
+        "before_id": before_id,
+        "most": most,
+    }
+    text = text.strip()
+    if not text:
+        return await tx.rows(Payment, sql.list_by_merchant, **asked)
+    return await tx.rows(Payment, sql.search_by_merchant, **asked, text=text, id=_id_of(text), searched=SEARCHED)
+
+
+def _id_of(text: str) -> UUID | None:
     try:
-        payment_id: UUID | None = from_text("pay", text)
+        return from_text("pay", text)
     except IdInvalid:
-        payment_id = None
-    return await tx.rows(Payment, sql.search, id=payment_id, text=text)
+        return None
 
 
 async def get_request(tx: Tx, merchant_id: UUID, payment_id: UUID) -> PaymentRequest:

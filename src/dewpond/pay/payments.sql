@@ -65,8 +65,8 @@ select r.merchant_id, r.payment_id, r.trade_type, r.request_hash, r.notify_url, 
 from unnest(%(merchant_ids)s::uuid[], %(payment_ids)s::uuid[]) as u(merchant_id, payment_id)
 join pay.payment_requests r on r.merchant_id = u.merchant_id and r.payment_id = u.payment_id;
 
--- name: find_code
-select merchant_id, payment_id, expires_at from pay.codes where code = %(code)s;
+-- name: find_codes
+select code, merchant_id, payment_id, expires_at from pay.codes where code = any(%(codes)s::text[]);
 
 -- name: search
 -- For the terminal, over all merchants: by id, by the merchant's number for it, or by ours.
@@ -77,3 +77,49 @@ from pay.payments
 where app_id is not null
   and (id = %(id)s::uuid or merchant_reference = %(text)s or public_number = %(text)s)
 order by opened_at desc, id desc limit 20;
+
+-- name: list_by_merchant
+select merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp, status, opened_at,
+       expires_at, payer_id, rail, fee_minor, public_number, succeeded_at, closed_at, refunds, refunded_minor,
+       refunded_fee_minor, last_refund_at
+from pay.payments
+where merchant_id = %(merchant_id)s and app_id is not null
+  and opened_at >= coalesce(%(since)s::timestamptz, '-infinity')
+  and opened_at < coalesce(%(until)s::timestamptz, 'infinity')
+  and (opened_at, id) < (coalesce(%(before_at)s::timestamptz, 'infinity'),
+                         coalesce(%(before_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+  and (%(status)s::text is null or status = %(status)s)
+order by opened_at desc, id desc limit %(most)s;
+
+-- name: search_by_merchant
+-- Numbers by their own indexes, however old; words only as far back as a page can wait for.
+with recent as (
+  select id, merchant_reference, description from pay.payments
+  where merchant_id = %(merchant_id)s and app_id is not null
+    and opened_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    and opened_at < coalesce(%(until)s::timestamptz, 'infinity')
+    and (opened_at, id) < (coalesce(%(before_at)s::timestamptz, 'infinity'),
+                           coalesce(%(before_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+    and (%(status)s::text is null or status = %(status)s)
+  order by opened_at desc, id desc limit %(searched)s
+), found as (
+  select id from recent
+  where strpos(lower(description), lower(%(text)s)) > 0 or strpos(lower(merchant_reference), lower(%(text)s)) > 0
+  union
+  select %(id)s::uuid
+  union
+  select id from pay.payments where merchant_id = %(merchant_id)s and merchant_reference = %(text)s
+  union
+  select id from pay.payments where merchant_id = %(merchant_id)s and public_number = %(text)s
+)
+select p.merchant_id, p.id, p.app_id, p.merchant_reference, p.description, p.minor, p.currency, p.fee_rate_bp, p.status,
+       p.opened_at, p.expires_at, p.payer_id, p.rail, p.fee_minor, p.public_number, p.succeeded_at, p.closed_at,
+       p.refunds, p.refunded_minor, p.refunded_fee_minor, p.last_refund_at
+from found join pay.payments p on p.merchant_id = %(merchant_id)s and p.id = found.id
+where p.app_id is not null
+  and p.opened_at >= coalesce(%(since)s::timestamptz, '-infinity')
+  and p.opened_at < coalesce(%(until)s::timestamptz, 'infinity')
+  and (p.opened_at, p.id) < (coalesce(%(before_at)s::timestamptz, 'infinity'),
+                             coalesce(%(before_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+  and (%(status)s::text is null or p.status = %(status)s)
+order by p.opened_at desc, p.id desc limit %(most)s;

@@ -29,6 +29,7 @@ from dewpond.ledger import NewHold, Outcome
 from dewpond.merchants import MerchantId
 from dewpond.pay.accounts import refund_hold_key, unsettled_of
 from dewpond.pay.events import RefundAbnormal, RefundEnded, RefundSucceeded
+from dewpond.pay.movements import Movement, MovementKind, get_payment_of, record_movement
 from dewpond.pay.openings import RequestDiffers
 from dewpond.pay.payments import (
     Payment,
@@ -171,6 +172,12 @@ async def list_refunds(tx: Tx, merchant_id: UUID, payment_id: UUID) -> list[Refu
     return await tx.rows(Refund, sql.list_refunds, merchant_id=merchant_id, payment_id=payment_id)
 
 
+async def list_refunds_of(tx: Tx, person_id: UUID, payment_id: UUID) -> list[Refund]:
+    """The refunds of a payment that this person paid, in the order they were asked for; else `PaymentNotFound`."""
+    payment = await get_payment_of(tx, person_id, payment_id)
+    return await list_refunds(tx, payment.merchant_id, payment.id)
+
+
 async def list_refunds_by_key(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> list[Refund]:
     """The refunds with these (merchant id, refund id), those that exist, in no order."""
     merchant_ids, ids = columns(keys, 2)
@@ -307,8 +314,26 @@ async def settle_refund(tx: Tx, merchant_id: UUID, refund_id: UUID, *, now: Now)
             raise ValueError(f"the ledger answers {outcome} for {refund.text_id}")
     ended = msgspec.structs.replace(refund, status=status, ended_at=now.world)
     await tx.run(sql.end_refund, merchant_id=merchant_id, id=refund_id, status=status, ended_at=now.world)
+    if status is RefundStatus.SUCCEEDED:
+        await record_movement(tx, _movement(ended, payment, at=now.world))
     await publish(tx, [_fact(event, ended, payment)], wall_now=now.wall)
     return ended
+
+
+def _movement(refund: Refund, payment: Payment, *, at: datetime) -> Movement:
+    """What the payer sees of it."""
+    assert payment.payer_id is not None
+    return Movement(
+        person_id=payment.payer_id,
+        id=refund.id,
+        kind=MovementKind.REFUND,
+        merchant_id=refund.merchant_id,
+        payment_id=refund.payment_id,
+        title=payment.description,
+        minor=refund.minor,
+        currency=refund.currency,
+        occurred_at=at,
+    )
 
 
 def _fact(event: type[RefundEnded], refund: Refund, payment: Payment) -> RefundEnded:

@@ -192,13 +192,18 @@ _STATES: Final = {
 }
 
 
+#: What began elsewhere, in the wire's nearest word: a printed code is scanned as a shown one is.
+_TRADE_TYPES: Final = {pay.STANDING: "NATIVE"}
+
+
 def transaction(
     payment: Payment, request: PaymentRequest, *, mchid: str, appid: str, openid: str | None, state: str
 ) -> dict[str, Any]:
     """The transaction object (contract §2.5); what is absent has no key. `openid` is the payer's, once there is one."""
     told: dict[str, Any] = {"mchid": mchid, "appid": appid, "out_trade_no": payment.merchant_reference}
     if payment.public_number is not None:
-        told |= {"transaction_id": payment.public_number, "trade_type": request.trade_type}
+        trade_type = _TRADE_TYPES.get(request.trade_type, request.trade_type)
+        told |= {"transaction_id": payment.public_number, "trade_type": trade_type}
     told |= {"trade_state": state, "trade_state_desc": _STATES[state]}
     if payment.payer_id is not None:
         told["bank_type"] = "OTHERS"

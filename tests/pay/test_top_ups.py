@@ -1,0 +1,188 @@
+"""Money from outside: by one member of the staff up to a set sum a day, by two above it."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from dewpond import pay
+from dewpond.kit.clock import Now
+from dewpond.kit.ids import new_id
+from dewpond.kit.money import CNY, AmountInvalid, Currency, Money
+
+pytestmark = pytest.mark.usefixtures("books")
+
+EUR = Currency("EUR")
+
+
+async def wish(till: Any, person: Any, minor: int, by: UUID, alone: int | None, **changed: Any) -> Any:
+    now = changed.pop("now", None) or await till.now()
+    amount = Money(minor, changed.pop("currency", CNY))
+    async with till.database.transaction() as tx:
+        return await pay.propose_top_up(tx, person.id, amount, by_staff_id=by, alone_minor=alone, now=now)
+
+
+async def agree(till: Any, proposal: pay.TopUpProposal, by: UUID) -> pay.TopUp:
+    now = await till.now()
+    async with till.database.transaction() as tx:
+        return await pay.agree_top_up(tx, proposal.person_id, proposal.id, by_staff_id=by, now=now)
+
+
+async def refuse(till: Any, proposal: pay.TopUpProposal, by: UUID) -> None:
+    now = await till.now()
+    async with till.database.transaction() as tx:
+        await pay.refuse_top_up(tx, proposal.person_id, proposal.id, by_staff_id=by, now=now)
+
+
+async def waiting(till: Any, person: Any) -> list[pay.TopUpProposal]:
+    async with till.database.transaction() as tx:
+        every = await pay.list_open_top_up_proposals(tx, most=10_000)
+    return [each for each in every if each.person_id == person.id]
+
+
+async def test_who_put_money_in_is_written_down(till: Any, new_person: Any) -> None:
+    alice, carol = await new_person("Alice"), new_id()
+    now = await till.now()
+    async with till.database.transaction() as tx:
+        by_hand = await pay.top_up(tx, alice.id, Money(100, CNY), now=now, by_staff_id=carol)
+        by_door = await pay.top_up(tx, alice.id, Money(100, CNY), now=now)
+        rows = await tx.connection.fetch("select id, by_staff_id from pay.top_ups where person_id = $1", alice.id)
+    assert {row["id"]: row["by_staff_id"] for row in rows} == {by_hand.id: carol, by_door.id: None}
+
+
+@pytest.mark.parametrize(
+    ("_case", "alone", "sums", "done"),
+    [
+        ("no set sum", None, [10**12], [True]),
+        ("up to the set sum", 1000, [1000], [True]),
+        ("above it", 1000, [1001], [False]),
+        ("cut into slices", 1000, [600, 401, 400, 1], [True, False, True, False]),
+        ("nothing alone", 0, [1], [False]),
+    ],
+)
+async def test_one_may_only_so_much_a_day(
+    _case: str, alone: int | None, sums: list[int], done: list[bool], till: Any, new_person: Any
+) -> None:
+    carol = new_id()
+    people = [await new_person("Alice"), await new_person("Bob")]  # nor is anything gained by taking turns among them
+    outcomes = [await wish(till, people[at % 2], minor, carol, alone) for at, minor in enumerate(sums)]
+    assert [isinstance(outcome, pay.TopUp) for outcome in outcomes] == done
+    came = sum(minor for minor, now in zip(sums, done, strict=True) if now)
+    assert sum([(await till.holdings(person.id))[0] for person in people]) == came
+    assert sum([len(await waiting(till, person)) for person in people]) == done.count(False)
+
+
+async def test_the_set_sum_is_of_one_hand_one_day_and_one_currency(till: Any, new_person: Any) -> None:
+    alice, carol, dan = await new_person("Alice"), new_id(), new_id()
+    now = await till.now()
+    tomorrow = Now(world=now.world + timedelta(days=1), wall=now.wall)
+    assert isinstance(await wish(till, alice, 1000, carol, 1000), pay.TopUp)
+    assert isinstance(await wish(till, alice, 1, carol, 1000), pay.TopUpProposal)
+    assert isinstance(await wish(till, alice, 1000, dan, 1000), pay.TopUp)
+    assert isinstance(await wish(till, alice, 1000, carol, 1000, currency=EUR), pay.TopUp)
+    assert isinstance(await wish(till, alice, 1000, carol, 1000, now=tomorrow), pay.TopUp)
+
+
+async def test_what_two_agreed_does_not_use_up_what_one_may(till: Any, new_person: Any) -> None:
+    alice, carol, dan = await new_person("Alice"), new_id(), new_id()
+    await agree(till, await wish(till, alice, 5000, carol, 1000), dan)
+    assert isinstance(await wish(till, alice, 1000, carol, 1000), pay.TopUp)
+
+
+async def test_requests_at_once_cannot_exceed_it_together(till: Any, other_till: Any, new_person: Any) -> None:
+    alice, carol = await new_person("Alice"), new_id()
+    outcomes = await asyncio.gather(*(wish(one, alice, 300, carol, 1000) for one in (till, other_till) * 4))
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["TopUp"] * 3 + ["TopUpProposal"] * 5
+    assert await till.holdings(alice.id) == (900, 0)
+
+
+async def test_another_must_agree(till: Any, new_person: Any) -> None:
+    alice, carol, dan = await new_person("Alice"), new_id(), new_id()
+    proposal = await wish(till, alice, 5000, carol, 1000)
+    assert (proposal.amount, proposal.status) == (Money(5000, CNY), pay.TopUpProposalStatus.OPEN)
+    assert await waiting(till, alice) == [proposal]
+    with pytest.raises(pay.SecondPersonNeeded):
+        await agree(till, proposal, carol)
+    assert await till.holdings(alice.id) == (0, 0)
+    done = await agree(till, proposal, dan)
+    assert (done.id, done.amount) == (proposal.id, proposal.amount)
+    assert (done.by_staff_id, done.agreed_staff_id) == (carol, dan)
+    assert await till.holdings(alice.id) == (5000, 0)
+    assert [each.id for each in await till.movements(alice)] == [done.id]
+    assert await waiting(till, alice) == []
+
+
+@pytest.mark.parametrize("by", ["carol", "dan"])
+async def test_anybody_may_refuse(by: str, till: Any, new_person: Any) -> None:
+    alice, staff = await new_person("Alice"), {"carol": new_id(), "dan": new_id()}
+    proposal = await wish(till, alice, 5000, staff["carol"], 0)
+    await refuse(till, proposal, staff[by])
+    assert await waiting(till, alice) == []
+    assert await till.holdings(alice.id) == (0, 0)
+
+
+@pytest.mark.parametrize("first", [agree, refuse])
+@pytest.mark.parametrize("second", [agree, refuse])
+async def test_a_proposal_ends_once(first: Any, second: Any, till: Any, new_person: Any) -> None:
+    alice = await new_person("Alice")
+    proposal = await wish(till, alice, 5000, new_id(), 0)
+    await first(till, proposal, new_id())
+    with pytest.raises(pay.TopUpProposalEnded):
+        await second(till, proposal, new_id())
+    assert (await till.holdings(alice.id))[0] == (5000 if first is agree else 0)
+
+
+async def test_two_who_agree_at_once_agree_once(till: Any, other_till: Any, new_person: Any) -> None:
+    alice = await new_person("Alice")
+    proposal = await wish(till, alice, 5000, new_id(), 0)
+    outcomes = await asyncio.gather(
+        *(agree(one, proposal, new_id()) for one in (till, other_till) * 3), return_exceptions=True
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["TopUp"] + ["TopUpProposalEnded"] * 5
+    assert await till.holdings(alice.id) == (5000, 0)
+
+
+async def test_a_proposal_is_found_by_whom_it_is_for(till: Any, new_person: Any) -> None:
+    alice, bob, now = await new_person("Alice"), await new_person("Bob"), await till.now()
+    proposal = await wish(till, alice, 5000, new_id(), 0)
+    async with till.database.transaction() as tx:
+        for verb in (pay.agree_top_up, pay.refuse_top_up):
+            with pytest.raises(pay.TopUpProposalNotFound):
+                await verb(tx, bob.id, proposal.id, by_staff_id=new_id(), now=now)
+
+
+@pytest.mark.parametrize("minor", [0, -1, 10**12 + 1])
+async def test_absurd_sums_are_neither_put_in_nor_proposed(minor: int, till: Any, new_person: Any) -> None:
+    alice = await new_person("Alice")
+    for alone in (None, 0):
+        with pytest.raises(AmountInvalid):
+            await wish(till, alice, minor, new_id(), alone)
+
+
+async def test_the_table_holds_that_two_are_two(till: Any, new_person: Any) -> None:
+    alice, carol = await new_person("Alice"), new_id()
+    proposal = await wish(till, alice, 5000, carol, 0)
+    for statement in (
+        "update pay.top_up_proposals set status = 'agreed', ended_staff_id = $2, ended_at = proposed_at where id = $1",
+        "insert into pay.top_ups select person_id, $1, 1, 'CNY', proposed_at, $2, $2 from pay.top_up_proposals"
+        " where id = $1",
+    ):
+        with pytest.raises(asyncpg.CheckViolationError):
+            async with till.database.transaction() as tx:
+                await tx.connection.execute(statement, proposal.id, carol)
+
+
+async def test_a_sandbox_has_a_door_of_its_own(till: Any, new_person: Any) -> None:
+    alice, now = await new_person("Alice"), await till.now()
+    async with till.database.transaction() as tx:
+        for _ in range(2):
+            done = await pay.top_up_by_door(tx, alice.id, Money(pay.DOOR_MINOR, CNY), now=now)
+        assert (done.minor, done.by_staff_id) == (pay.DOOR_MINOR, None)
+        with pytest.raises(pay.TopUpTooMuch) as refused:
+            await pay.top_up_by_door(tx, alice.id, Money(pay.DOOR_MINOR + 1, CNY), now=now)
+        assert refused.value.facts == {"most": Money(pay.DOOR_MINOR, CNY)}
+        with pytest.raises(AmountInvalid):
+            await pay.top_up_by_door(tx, alice.id, Money(0, CNY), now=now)
