@@ -12,11 +12,11 @@ from bench import machine, picture, report
 from bench.child import Broken
 from bench.figures import Figure
 from bench.ground import open_ground
-from bench.scenarios import callbacks, confirm, growth, ledger, orders
+from bench.scenarios import callbacks, checkout, confirm, consoles, growth, ledger, orders
 from bench.stage import Stage, Wish
 
 SCENARIOS: dict[str, Callable[[Stage], Awaitable[list[Figure]]]] = {
-    each.NAME: each.play for each in (ledger, confirm, orders, callbacks, growth)
+    each.NAME: each.play for each in (ledger, confirm, checkout, orders, callbacks, consoles, growth)
 }
 
 

@@ -1,19 +1,14 @@
-"""A child that buys: a merchant's software reduced to the bytes it sends, signed beforehand.
-
-Each connection has one request under way and sends the next as soon as the answer is there. Nothing is verified here:
-that would take from the processor what is to be measured.
-"""
+"""A child that buys: a merchant's software reduced to the bytes it sends, signed beforehand."""
 
 import asyncio
 import base64
 import itertools
 import os
-import re
 import secrets
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -21,14 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from bench import lines
 from bench.child import serve
 from bench.limits import cores
 from dewpond.kit import clock
 
 _TARGET = "/v3/pay/transactions/native"
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 _STALE_SECONDS = 200  # a timestamp is believed for 300
-_CONNECT_PAUSE = 0.002
 
 
 class Client:
@@ -97,76 +91,7 @@ class Client:
 
     async def call(self, seconds: float, connections: int) -> dict[str, Any]:
         """Send on so many connections; ends early if the signed requests run out."""
-        loop = asyncio.get_running_loop()
-        lines: list[_Line] = []
-        for _ in range(connections):
-            _, line = await loop.create_connection(_Line, "127.0.0.1", self._port)
-            lines.append(line)
-            await asyncio.sleep(_CONNECT_PAUSE)  # or the first server to look would take every connection
-        began = time.perf_counter()
-        try:
-            await asyncio.gather(*(line.go(self._pool, began + seconds) for line in lines))
-        finally:
-            for line in lines:
-                line.hang_up()
-        elapsed = time.perf_counter() - began
-        waits = [round(wait, 3) for line in lines for wait in line.waits]
-        return {"operations": len(waits), "seconds": elapsed, "waits": waits}
-
-
-class _Line(asyncio.Protocol):
-    """One connection."""
-
-    def __init__(self) -> None:
-        self.waits: list[float] = []
-        self._transport: asyncio.Transport | None = None
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pool: deque[bytes] = deque()
-        self._until = 0.0
-        self._sent = 0.0
-        self._heard = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def go(self, pool: deque[bytes], until: float) -> "asyncio.Future[None]":
-        self._pool, self._until = pool, until
-        self._next(time.perf_counter())
-        return self._ended
-
-    def _next(self, now: float) -> None:
-        if now >= self._until or not self._pool:
-            if not self._ended.done():
-                self._ended.set_result(None)
-            return
-        assert self._transport is not None
-        self._sent = now
-        self._transport.write(self._pool.popleft())
-
-    def data_received(self, data: bytes) -> None:
-        self._heard += data
-        head, blank, body = self._heard.partition(b"\r\n\r\n")
-        length = _LENGTH.search(head) if blank else None
-        if length is None or len(body) < int(length[1]):
-            return
-        now = time.perf_counter()
-        if not head.startswith(b"HTTP/1.1 200"):
-            self._fail(self._heard.decode(errors="replace")[:1000])
-            return
-        self.waits.append((now - self._sent) * 1000)
-        self._heard = b""
-        self._next(now)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"the server hung up: {exc!r}")
-
-    def _fail(self, why: str) -> None:
-        if not self._ended.done():
-            self._ended.set_exception(RuntimeError(why))
-
-    def hang_up(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        return await lines.call(self._port, self._pool, seconds, connections)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ class Case:
     load: Callable[[], Sequence[int]] = tuple
     #: Done before each run, unmeasured.
     ready: Callable[[float], Awaitable[None]] | None = None
+    #: Done after each run, unmeasured: raises where something was done wrongly.
+    check: Callable[[], Awaitable[None]] | None = None
     processes: int = 1
     clients: int | None = None
     #: The line it belongs to in the picture of throughput and latency over clients.
@@ -142,7 +144,10 @@ def steps(cases: int, rounds: int) -> int:
 async def _run(case: Case, seconds: float) -> Run:
     if case.ready is not None:
         await case.ready(seconds)
-    return await case.run(seconds)
+    run = await case.run(seconds)
+    if case.check is not None:
+        await case.check()
+    return run
 
 
 async def _measured(case: Case, meter: Meter, seconds: float) -> Callable[[float], Sample]:
@@ -152,6 +157,8 @@ async def _measured(case: Case, meter: Meter, seconds: float) -> Callable[[float
     before = await meter.read(ours, load)
     run = await case.run(seconds)
     after = await meter.read(ours, load)
+    if case.check is not None:
+        await case.check()
     done = max(1, run.operations)
 
     def sample(limit: float) -> Sample:

@@ -1,6 +1,7 @@
 """What a stretch of work costs: processor time by group of processes, bytes of WAL, and how long each caller waited."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,12 @@ def processor_seconds(roots: Iterable[int]) -> float:
             seen.add(pid)
             todo += children.get(pid, [])
     return sum(ticks.get(pid, 0) for pid in seen) / _TICK
+
+
+def resident_kb(pid: int) -> int:
+    """What a process holds in memory."""
+    found = re.search(r"^VmRSS:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True)

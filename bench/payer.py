@@ -7,28 +7,22 @@ import random
 import time
 from collections import deque
 from contextlib import AsyncExitStack
-from datetime import timedelta
-from itertools import count
 from typing import Any
-from uuid import UUID
 
 from bench.child import serve
 from bench.folder import folding
+from bench.openings import App, list_apps, open_payments
 from bench.people import PIN
 from dewpond import pay
 from dewpond.identity import PersonId
 from dewpond.kit import clock, worlds
 from dewpond.kit.failures import Failure
-from dewpond.kit.ids import new_id
-from dewpond.kit.money import CNY, Money
-from dewpond.merchants import AppId, MerchantId
-from dewpond.pay import Confirmation, NewRequest, Opening, PaymentId
+from dewpond.merchants import MerchantId
+from dewpond.pay import Confirmation, PaymentId, PinProof
 from dewpond.settings import read_settings
 from dewpond.wiring import House, open_house
 
 _PEOPLE = "select owner_id from ledger.accounts where code = 'wallet'"
-_PAYEES = "select owner_id from ledger.accounts where code = 'unsettled'"
-_APPS = "select merchant_id, id from merchants.apps"
 _AT_ONCE = 500
 _FIRST_GUESS = 6_000
 
@@ -43,10 +37,9 @@ class Payer:
         self._house: House | None = None
         self._world: worlds.World | None = None
         self._people: list[PersonId] = []
-        self._apps: list[tuple[UUID, UUID]] = []
+        self._apps: list[App] = []
         self._open: deque[Key] = deque()
         self._guess: dict[int, float] = {}
-        self._numbers = count(1)
 
     @property
     def house(self) -> House:
@@ -60,9 +53,7 @@ class Payer:
         async with self.house.db.transaction() as tx:
             self._world = await worlds.get_world(tx)
             self._people = [row[0] for row in await tx.connection.fetch(_PEOPLE)]
-            self._apps = [tuple(row) for row in await tx.connection.fetch(_APPS)]
-            if not self._apps:
-                self._apps = [(row[0], new_id()) for row in await tx.connection.fetch(_PAYEES)]
+        self._apps = await list_apps(self.house.db)
         return {}
 
     async def ready(self, seconds: float, callers: int) -> dict[str, Any]:
@@ -75,30 +66,8 @@ class Payer:
         return {}
 
     async def _open_payments(self, wanted: int, notify_url: str) -> None:
-        assert self._world is not None
-        while wanted > 0:
-            now = self._world.time(clock.wall_now())
-            size = min(wanted, _AT_ONCE)
-            wanted -= size
-            openings = [
-                Opening(
-                    merchant_id=MerchantId(merchant),
-                    app_id=AppId(app),
-                    merchant_reference=f"bench-{os.getpid()}-{next(self._numbers):010d}",
-                    description="Jasmine tea",
-                    amount=Money(1800, CNY),
-                    fee_rate_bp=60,
-                    expires_at=now.world + timedelta(days=7),
-                    now=now,
-                    request=NewRequest(trade_type="NATIVE", request_hash=b"first", notify_url=notify_url),
-                )
-                for merchant, app in random.choices(self._apps, k=size)
-            ]
-            async with self.house.db.transaction() as tx:
-                for opening, outcome in zip(openings, await pay.open_payments(tx, openings), strict=True):
-                    if isinstance(outcome, Failure):
-                        raise outcome
-                    self._open.append((opening.merchant_id, outcome.payment_id))
+        opened = await open_payments(self.house.db, self._apps, wanted, notify_url=notify_url)
+        self._open += [(merchant_id, one.payment_id) for merchant_id, one in opened]
 
     async def confirm(self, seconds: float, callers: int) -> dict[str, Any]:
         """So many callers, each awaiting its own payment, as a phone's request does."""
@@ -124,7 +93,7 @@ class Payer:
             merchant_id=merchant_id,
             payment_id=payment_id,
             payer_id=random.choice(self._people),
-            pin=PIN,
+            proof=PinProof(PIN),
             now=self._world.time(clock.wall_now()),
         )
 

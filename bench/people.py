@@ -22,9 +22,10 @@ _WEALTH = Money(10**10, CNY)
 _HELD = Money(500, CNY)
 _AT_ONCE = 2_000
 
+# One number for all of them as well: nobody is asked for it here.
 _COPY_PEOPLE = """
-insert into identity.people (id, name, created_at, is_demo)
-select id, 'Somebody', $2, true from unnest($1::uuid[]) id
+insert into identity.people (id, number, name, created_at, is_demo)
+select id, '1000000009', 'Somebody', $2, true from unnest($1::uuid[]) id
 """
 # One person's PIN for all of them: its value depends on PIN, salt and key alone.
 _COPY_PINS = """

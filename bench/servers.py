@@ -14,7 +14,11 @@ from bench.child import ROOT, Broken, reap, told_by
 from bench.ground import Ground
 
 _READY_SECONDS = 30.0
-_CONNECTED = "select count(distinct pid) from pg_stat_activity where application_name = $1 and datname = $2"
+_NOW = "select clock_timestamp()"
+_CONNECTED = """
+select exists (
+  select from pg_stat_activity where application_name = $1 and datname = $2 and backend_start > $3)
+"""
 
 
 class Dewpond:
@@ -44,6 +48,7 @@ class Dewpond:
 
     async def _start(self, ready: str, pass_fds: tuple[int, ...]) -> None:
         self._started += 1
+        began = await self._ground.desk.fetchval(_NOW)
         log = self._ground.home / f"{self._module}-{self._started}.log"
         words = ["-m", "dewpond.cli.lifeline", str(self._lifeline), "", self._module]
         if self._profile:
@@ -60,12 +65,11 @@ class Dewpond:
                 raise Broken(f"{self._module} has ended: {log.read_text(errors='replace')[-2000:]}")
             if ready and ready in log.read_text(errors="replace"):
                 return
-            if not ready:
-                # The listening socket is shared, so which of them answers cannot be asked; each connects before.
-                connected = await self._ground.desk.fetchval(_CONNECTED, "dewpond server", database)
-                if connected >= len(self._processes):
-                    await asyncio.sleep(0.5)
-                    return
+            # The listening socket is shared, so which of them answers cannot be asked; each connects before, and the
+            # others have nothing to connect for meanwhile.
+            if not ready and await self._ground.desk.fetchval(_CONNECTED, "dewpond server", database, began):
+                await asyncio.sleep(0.5)
+                return
             await asyncio.sleep(0.1)
         raise Broken(f"{self._module} does not get ready: {log.read_text(errors='replace')[-2000:]}")
 

@@ -1,22 +1,26 @@
-"""The WeChat wire's server: a small Litestar application under uvicorn.
+"""The server of a world's doors: the WeChat wire, people's pages, staff's pages; each under a uvicorn of its own.
 
-HTTP/1.1 over connections of our own (`wechat/connections.py`, ADR 12), because every other road lower-cases header
-names, and one SDK looks them up by case. Litestar routes what has parameters in its path; a wrapper around it keeps
-what Litestar would be generous about (double slashes) out, and the case in.
+The wire is a small Litestar application, HTTP/1.1 over connections of our own (`wechat/connections.py`, ADR 12),
+because every other road lower-cases header names, and one SDK looks them up by case. Litestar routes what has
+parameters in its path; a wrapper around it keeps what Litestar would be generous about (double slashes) out, and the
+case in.
 
-`python -m dewpond.app` serves on a socket that its parent has bound, named by `DEWPOND_LISTEN_FD`; several processes
-may share it. SIGTERM and SIGINT end it after the requests in flight.
+`python -m dewpond.app` serves on sockets that its parent has bound, named by `DEWPOND_LISTEN_FD` (the wire) and, where
+they are given, `DEWPOND_PHONE_FD`, `DEWPOND_STAFF_FD` and `DEWPOND_TRUST_FD` (the pages); several processes may share
+them. SIGTERM and SIGINT end it after the requests in flight.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -26,15 +30,27 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from dewpond import wechat
+from dewpond import web, wechat
+from dewpond.kit import worlds
 from dewpond.settings import SettingInvalid, read_settings
+from dewpond.web import Porch
 from dewpond.wechat import Answer, Call, Connection, Door
-from dewpond.wiring import open_house
+from dewpond.wiring import House, open_house
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: How long requests in flight may take once the server is told to stop.
 GRACE_SECONDS: Final = 10
+
+#: So many new objects more than are gone, and the collector looks for circles among them: a few megabytes.
+_SWEEP_AFTER: Final = 20_000
+
+_SOCKETS: Final = {
+    "wire": "DEWPOND_LISTEN_FD",
+    "phone": "DEWPOND_PHONE_FD",
+    "staff": "DEWPOND_STAFF_FD",
+    "trust": "DEWPOND_TRUST_FD",
+}
 
 log = structlog.get_logger(__name__)
 
@@ -145,17 +161,69 @@ def create_server(house: wechat.House) -> Server:
     )
 
 
-async def serve(house: wechat.House, sockets: Sequence[socket.socket]) -> None:
-    """Answer on these sockets until SIGTERM or SIGINT; then finish what is in flight and return."""
-    server = create_server(house)
+def create_page_server(pages: Porch, tls: Path | None = None) -> Server:
+    """A server of one site's pages that has not begun yet; over https with what lies in the folder `tls`.
+
+    Its connections may stay open: consoles listen on them.
+    """
+    return Server(
+        uvicorn.Config(
+            pages,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            ssl_certfile=None if tls is None else str(tls / "server.pem"),
+            ssl_keyfile=None if tls is None else str(tls / "server.key"),
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+
+
+async def serve(house: House, sockets: Mapping[str, socket.socket]) -> None:
+    """Answer on these sockets ("wire", "phone", "staff") until SIGTERM or SIGINT; then finish what is in flight."""
+    async with house.db.transaction() as tx:
+        world = await worlds.get_world(tx)
+    tls = house.settings.tls_folder
+    porches: list[Porch] = []
+    servers = [(create_server(house), sockets["wire"])]
+    for name, create in (("phone", web.create_phone_site), ("staff", web.create_staff_site)):
+        if name in sockets:
+            porches.append(create(house, world))
+            servers.append((create_page_server(porches[-1], tls), sockets[name]))
+    if "trust" in sockets and tls is not None:
+        porches.append(web.create_trust_site(house, world, authority=tls / "authority.pem"))
+        servers.append((create_page_server(porches[-1]), sockets["trust"]))
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for server, _ in servers:
+            server.stop()
+        for porch in porches:  # event streams have no end of their own
+            farewells.append(loop.create_task(porch.close()))
+
+    farewells: list[asyncio.Task[None]] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     try:
-        await server.serve(list(sockets))
+        await asyncio.gather(*(server.serve([door]) for server, door in servers))
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        await asyncio.gather(*farewells)
+
+
+def _spare_the_collector() -> None:
+    """What is there by now stays, modules above all. The collector would walk it over and over, which was a sixth of a
+    busy server's time; and what requests leave behind it can sweep up in larger heaps."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_SWEEP_AFTER)
 
 
 def main() -> None:
@@ -189,12 +257,16 @@ async def _serve(environ: Mapping[str, str]) -> None:
     settings = read_settings(environ)
     if not settings.database_url:
         raise SettingInvalid("DEWPOND_DATABASE_URL is empty; a server of its own needs it")
-    try:
-        listening = socket.socket(fileno=int(environ.get("DEWPOND_LISTEN_FD", "")))
-    except (ValueError, OSError) as bad:
-        raise SettingInvalid("DEWPOND_LISTEN_FD is not the number of an open socket") from bad
+    sockets = {}
+    for name, variable in _SOCKETS.items():
+        try:
+            if name == "wire" or environ.get(variable):
+                sockets[name] = socket.socket(fileno=int(environ.get(variable, "")))
+        except (ValueError, OSError) as bad:
+            raise SettingInvalid(f"{variable} is not the number of an open socket") from bad
     async with open_house(settings, dsn=settings.database_url, name="dewpond server") as house:
-        await serve(house, [listening])
+        _spare_the_collector()
+        await serve(house, sockets)
 
 
 if __name__ == "__main__":

@@ -84,15 +84,16 @@ async def open_house(
     name: str,
     pool_size: int = 16,
     listeners: Sequence[tuple[str, int]] | None = None,
+    neighbours: Sequence[tuple[str, int]] = (),
     reactions: Mapping[type[Event], tuple[Reaction, ...]] = REACTIONS,
     jobs: Mapping[str, JobHandler] = JOBS,
     encoders: Mapping[str, Encoder] = ENCODERS,
 ) -> AsyncIterator[House]:
     """Connect to the world behind `dsn`; what was accepted is finished when the block ends.
 
-    `listeners` are the doors (host, port) that this world's servers have open. None says that they are not known:
-    then nothing private is called, for they may be open to everybody. Refuses with `NotDurable` to hold a live world
-    on a server that may forget.
+    `listeners` are the doors (host, port) that this world's servers have open. None says that they are not known: then
+    nothing private is called, for they may be open to everybody, but for a sandbox's `neighbours`. Refuses with
+    `NotDurable` to hold a live world on a server that may forget.
     """
     secrets = MasterKeys.load(settings.key_file)
     db = await Database.open(dsn, session_dsn=settings.session_database_url, size=pool_size, name=name)
@@ -100,7 +101,7 @@ async def open_house(
         async with db.transaction() as tx:
             world = await worlds.get_world(tx)
             await worlds.require_durable(tx, world)
-        policy = outgoing_policy(world, settings, listeners)
+        policy = outgoing_policy(world, settings, listeners, neighbours)
 
         def outgoing() -> Outgoing:
             return Outgoing(policy, timeout_seconds=_CALLBACK_SECONDS, max_answer_bytes=_ANSWER_BYTES)
@@ -134,21 +135,27 @@ async def open_house(
         await db.close()
 
 
-def outgoing_policy(world: worlds.World, settings: Settings, listeners: Sequence[tuple[str, int]] | None) -> Policy:
+def outgoing_policy(
+    world: worlds.World,
+    settings: Settings,
+    listeners: Sequence[tuple[str, int]] | None,
+    neighbours: Sequence[tuple[str, int]] = (),
+) -> Policy:
     """What this world may call: a sandbox private addresses as long as it is known to be bound to loopback only; a
     live world public ones and the networks its operator lists; our own doors never."""
     near = listeners is not None and all(_is_loopback(host) for host, _ in listeners)
     return Policy(
         allow_private=world.is_sandbox and near,
         allowed_networks=settings.callback_networks,
-        own_listeners=frozenset([port for _, port in listeners or ()] or _last_door(world.public_url)),
+        allowed_doors=frozenset((ip_address(host), port) for host, port in neighbours if world.is_sandbox),
+        own_listeners=frozenset([port for _, port in listeners or ()] or _last_doors(world.doors)),
     )
 
 
-def _last_door(public_url: str) -> list[int]:
-    """The port that the world was last served at; servers come back to it."""
-    origin = urlsplit(public_url)
-    return [origin.port or (443 if origin.scheme == "https" else 80)] if origin.hostname else []
+def _last_doors(doors: worlds.Doors) -> list[int]:
+    """The ports that the world was last served at; servers come back to them."""
+    origins = [urlsplit(url) for url in (doors.wire_url, doors.public_url, doors.staff_url)]
+    return [origin.port or (443 if origin.scheme == "https" else 80) for origin in origins if origin.hostname]
 
 
 def _is_loopback(host: str) -> bool:

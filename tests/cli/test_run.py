@@ -22,7 +22,7 @@ from dewpond.settings import read_settings
 
 pytestmark = pytest.mark.journey
 
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,8 @@ def gone(environ: dict[str, str], within_seconds: float) -> bool:
 def test_a_signal_ends_everything(number: signal.Signals, environ: dict[str, str]) -> None:
     with running(environ, "--servers", "2") as (run, told):
         assert told["ready"]
-        assert len([line for line in of_this_home(environ) if "lifeline" in line]) == 3
+        lines = of_this_home(environ)
+        assert [sum(name in line for line in lines) for name in ("dewpond.app", "dewpond.worker")] == [2, 1]
         run.send_signal(number)
         assert run.wait(PATIENCE_SECONDS) == 0
     assert of_this_home(environ) == []
@@ -93,7 +94,7 @@ def test_a_second_run_says_where_the_first_one_is(environ: dict[str, str]) -> No
     with running(environ) as (_, told):
         found = find_running(read_settings(environ))
         assert found is not None
-        assert found.listeners == (("127.0.0.1", urlsplit(told["url"]).port),)
+        assert found.listeners == tuple(("127.0.0.1", urlsplit(told[door]).port) for door in ("url", "phone", "staff"))
         second = type_(environ, "run")
         assert second.returncode == 1
         assert told["url"] in second.stderr
@@ -103,7 +104,7 @@ def test_a_killed_run_takes_everything_with_it(environ: dict[str, str]) -> None:
     with running(environ) as (run, _):
         run.kill()
         run.wait(PATIENCE_SECONDS)
-        assert gone(environ, 20), of_this_home(environ)
+        assert gone(environ, PATIENCE_SECONDS), of_this_home(environ)
 
 
 def test_the_dead_are_started_again_and_the_story_holds(environ: dict[str, str]) -> None:

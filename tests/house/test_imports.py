@@ -73,10 +73,15 @@ def test_rooms_do_not_import_themselves_through_their_own_door(sources: list[Any
         if not source.is_front_door
         and source.name.count(".") > 1
         and (module == f"dewpond.{source.room}" or (module == "dewpond" and name == source.room))
-        and not (source.path.parent / f"{name}.py").exists()
-        and not (source.path.parent / name).is_dir()
+        and not _is_file_of(source, module, name)
     ]
     assert not offenders, "\n".join(offenders)
+
+
+def _is_file_of(source: Any, module: str, name: str) -> bool:
+    """Whether a file or folder of the room is meant, and not its door: `from dewpond.web import words`."""
+    [rooms] = [folder for folder in source.path.parents if folder.name == source.room]
+    return module == f"dewpond.{source.room}" and ((rooms / f"{name}.py").exists() or (rooms / name).is_dir())
 
 
 def test_the_tea_shop_is_a_stranger(root: Path) -> None:

@@ -14,7 +14,9 @@ from dewpond.identity import (
     find_person_by_number,
     get_person,
     list_people,
+    newest_demo_people,
     newest_people,
+    rename_person,
 )
 from dewpond.identity.people import check_digit
 from dewpond.kit.db import Database
@@ -134,3 +136,28 @@ async def test_the_database_and_python_agree_on_check_digits(owner_dsn: str) -> 
             assert asked == drawn + check_digit(drawn)
     finally:
         await connection.close()
+
+
+async def test_the_newest_demo_people_are_told_first_and_nobody_else(database: Database) -> None:
+    later = NOON + timedelta(days=7300)
+    async with database.transaction() as tx:
+        demo = [
+            await create_person(tx, f"D{n}", wall_now=later + timedelta(seconds=n), is_demo=n != 2) for n in range(4)
+        ]
+        assert await newest_demo_people(tx, most=2) == [demo[3], demo[1]]
+
+
+async def test_a_person_is_called_something_else_and_stays_who_they_are(database: Database) -> None:
+    async with database.transaction() as tx:
+        alice = await create_person(tx, "Alice", wall_now=NOON, is_demo=True)
+        other = await create_person(tx, "Alice", wall_now=NOON)
+        await rename_person(tx, alice.id, "  小明 ")
+        renamed = await get_person(tx, alice.id)
+        assert (renamed.name, renamed.created_at, renamed.is_demo) == ("小明", NOON, True)
+        assert await get_person(tx, other.id) == other
+        for bad in ("", " ", "x" * 65, "a\u202eb"):
+            with pytest.raises(NameInvalid):
+                await rename_person(tx, alice.id, bad)
+        with pytest.raises(PersonNotFound):
+            await rename_person(tx, PersonId(new_id()), "Nobody")
+        assert await get_person(tx, alice.id) == renamed

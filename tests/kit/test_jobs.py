@@ -353,3 +353,18 @@ async def test_jobs_of_two_claims_settled_together_are_ended_each_by_its_own_lea
     await settle(database, at(NOON), (fresh["parked"], Again(SECOND)))
     (left,) = await claim(database, at(NOON, wall=NOON + 2 * SECOND))
     assert left.subject == "parked"
+
+
+async def test_one_in_quarantine_is_let_go(database: Database) -> None:
+    async with database.transaction() as tx:
+        await jobs.schedule(tx, "k", [(f"{n}", NOON) for n in range(3)])
+        taken = await jobs.claim(tx, at(NOON), most=10)
+        for n, job in enumerate(taken):
+            await jobs.settle(tx, [(job, GiveUp("no"))], at(NOON, NOON + n * SECOND))
+        assert await jobs.count_quarantined(tx) == 3
+        assert [one.id for one in await jobs.quarantined(tx, most=2)] == [job.id for job in taken[:2]]
+        assert await jobs.release(tx, taken[0].id, world_now=NOON + HOUR)
+        assert not await jobs.release(tx, taken[0].id, world_now=NOON + HOUR), "it is no longer in quarantine"
+        assert await jobs.count_quarantined(tx) == 2
+        (again,) = await jobs.claim(tx, at(NOON + HOUR), most=10)
+    assert (again.id, again.tries, again.due_at) == (taken[0].id, 1, NOON + HOUR)

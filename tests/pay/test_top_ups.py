@@ -186,3 +186,57 @@ async def test_a_sandbox_has_a_door_of_its_own(till: Any, new_person: Any) -> No
         assert refused.value.facts == {"most": Money(pay.DOOR_MINOR, CNY)}
         with pytest.raises(AmountInvalid):
             await pay.top_up_by_door(tx, alice.id, Money(0, CNY), now=now)
+
+
+# --- the same form twice ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("_case", "alone"), [("at once", None), ("as a proposal", 10)])
+async def test_the_same_key_asks_once(till: Any, new_person: Any, _case: str, alone: int | None) -> None:
+    alice, carol, key = await new_person("Alice"), new_id(), new_id()
+
+    async def ask(minor: int = 500, person: Any = alice, by: UUID = carol) -> Any:
+        now = await till.now()
+        async with till.database.transaction() as tx:
+            return await pay.propose_top_up(
+                tx,
+                person.id,
+                Money(minor, CNY),
+                by_staff_id=by,
+                alone_minor=alone,
+                now=now,
+                key=key,
+                reason="for tea" * 100,
+            )
+
+    answers = await asyncio.gather(*(ask() for _ in range(6)))
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0].reason == ("for tea" * 100)[: pay.REASON_LENGTH]
+    with pytest.raises(pay.TopUpDiffers):
+        await ask(501)
+    assert (await ask(by=new_id())).id != answers[0].id, "another's form"
+    bob = await new_person("Bob")
+    assert (await ask(person=bob)).id != answers[0].id
+    async with till.database.transaction() as tx:
+        rows = await tx.connection.fetch(
+            "select id from pay.top_ups where person_id = $1 union all"
+            " select id from pay.top_up_proposals where person_id = $1",
+            alice.id,
+        )
+    assert len(rows) == 2
+
+
+async def test_a_proposal_that_was_decided_is_what_its_key_answers(till: Any, new_person: Any) -> None:
+    alice, carol, dave, key = await new_person("Alice"), new_id(), new_id(), new_id()
+
+    async def ask() -> Any:
+        now = await till.now()
+        async with till.database.transaction() as tx:
+            amount = Money(500, CNY)
+            return await pay.propose_top_up(tx, alice.id, amount, by_staff_id=carol, alone_minor=10, now=now, key=key)
+
+    proposal = await ask()
+    done = await agree(till, proposal, dave)
+    assert await ask() == done
+    async with till.database.transaction() as tx:
+        assert done in await pay.list_top_ups_by_staff(tx)

@@ -265,3 +265,19 @@ async def test_readers_at_once_never_wait_crosswise_and_lose_nothing(database: D
 async def test_moments_of_any_zone_belong_to_one_hour() -> None:
     assert reservoir.day_of(datetime(2026, 3, 1, 15, 59, 59, tzinfo=UTC)) == TODAY
     assert reservoir.day_of(datetime(2026, 3, 2, 0, 0, tzinfo=SHANGHAI)) == TODAY + DAY
+
+
+async def test_a_day_of_the_whole_world_is_that_of_all_merchants(database: Database) -> None:
+    async def of_all(day: date) -> dict[str, tuple[int, int, int, int]]:
+        async with database.transaction() as tx:
+            return {one.currency: counts(one) for one in await reservoir.sum_day(tx, day)}
+
+    far = TODAY + 400 * DAY
+    assert await of_all(far) == {}
+    hours = 400 * 24
+    tea, books, alice = new_id(), new_id(), new_id()
+    first = bought(tea, alice, 1800, hours=hours)
+    await record(database, first, bought(books, alice, 700, hours=hours + 1), returned(first, 300, hours=hours + 2))
+    await record(database, bought(books, alice, 9, hours=hours + 4))  # past midnight in Shanghai
+    assert await of_all(far) == {"CNY": (2, 2500, 1, 300)}
+    assert await of_all(far + DAY) == {"CNY": (1, 9, 0, 0)}

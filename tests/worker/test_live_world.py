@@ -1,5 +1,6 @@
 """What a live world does not let itself be told."""
 
+import asyncio
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from dewpond.kit import clock, worlds
+from dewpond.kit import clock, wishes, worlds
 from dewpond.kit.db import Database
+from dewpond.kit.ids import new_id
+from dewpond.kit.wishes import CLOCK_MOVE, ClockMove, WishOutcome
 from dewpond.kit.worlds import OnlyInSandbox, World, WorldKind
 from dewpond.settings import Settings
 from dewpond.wiring import outgoing_policy
@@ -26,6 +29,21 @@ async def world(database: Database, taken_for_durable: None) -> World:
 async def test_its_clock_is_not_moved(house: Any, hands: Any) -> None:
     with pytest.raises(OnlyInSandbox):
         await advance(house, (await hands.now()).world + timedelta(days=1))
+
+
+async def test_a_wish_to_move_its_clock_is_refused(house: Any, hands: Any, database: Database, working: Any) -> None:
+    begin = (await hands.now()).world
+    move = ClockMove(since=begin, until=begin + timedelta(days=1))
+    async with database.transaction() as tx:
+        asked = await wishes.ask(tx, new_id(), CLOCK_MOVE, move, asked_by=new_id(), wall_now=clock.wall_now())
+    async with working(), asyncio.timeout(60):
+        while True:
+            async with database.transaction() as tx:
+                wish = await wishes.find(tx, asked.id)
+            if wish is not None and wish.ended_at is not None:
+                break
+            await asyncio.sleep(0.02)
+    assert (wish.outcome, wish.told) == (WishOutcome.REFUSED, {"code": "only_in_sandbox"})
 
 
 async def test_it_works_all_the_same(house: Any, hands: Any, kitchen: Any) -> None:

@@ -113,6 +113,7 @@ class Child:
         self._process = None
 
 
-def child_words(module: str, lifeline: int, home: Path | None) -> list[str]:
-    """How a child is started: our interpreter, the lifeline to watch, whose PostgreSQL to share, the module to be."""
-    return [sys.executable, "-m", "dewpond.cli.lifeline", str(lifeline), str(home or ""), module]
+def child_words(program: str, lifeline: int, home: Path | None, *words: str) -> list[str]:
+    """How a child is started: our interpreter, the lifeline to watch, whose PostgreSQL to share, the module or file to
+    be, and what that is told."""
+    return [sys.executable, "-m", "dewpond.cli.lifeline", str(lifeline), str(home or ""), program, *words]

@@ -1,6 +1,5 @@
 """`dewpond demo`: the tea shop's story, played by a real shop's server over the wire, step by step."""
 
-import importlib.util
 import json as jsonlib
 import os
 import shutil
@@ -18,6 +17,7 @@ import typer
 
 from dewpond.cli.paper import Paper
 from dewpond.cli.running import find_running
+from dewpond.cli.shop import SDK_MISSING, has_sdk, shop_program
 from dewpond.cli.terminal import Json, Refused, answer_json, note, refuse
 from dewpond.kit.money import CNY, Money
 from dewpond.settings import Settings, read_settings
@@ -181,7 +181,7 @@ class _Story:
         merchant = jsonlib.loads((keys / "merchant.json").read_text())
         self._merchant = merchant["mchid"]
         mode = self._terminal.ask("merchants", "show", self._merchant)["key_mode"]
-        address = self._stack.enter_context(_serving(keys, mode, self._terminal.ask("world", "show")["public_url"]))
+        address = self._stack.enter_context(_serving(keys, mode, self._terminal.ask("world", "show")["wire_url"]))
         self._teller.happened(f"{SHOP} is merchant {self._merchant}, in {mode} mode, at {address}")
         self._teller.good()
         return _Shop(address)
@@ -287,12 +287,12 @@ def _expect(what: str, seen: object, wanted: object) -> None:
 @contextmanager
 def _serving(keys: Path, mode: str, base_url: str) -> Iterator[str]:
     """The shop's server as a process of its own; its host and port."""
-    if importlib.util.find_spec("wechatpayv3") is None:
-        refuse("The tea shop needs the SDK of WeChat Pay's merchants: pip install 'wechatpayv3>=2.0.4,<3'")
+    if not has_sdk():
+        refuse(SDK_MISSING)
     words = ["--keys", str(keys), "--mode", mode, "--port", "0", "--base-url", base_url]
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(
-            [sys.executable, str(_example() / "server.py"), *words], stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, str(shop_program()), *words], stdout=subprocess.PIPE, stderr=log, text=True
         )
         try:
             assert server.stdout is not None
@@ -306,15 +306,6 @@ def _serving(keys: Path, mode: str, base_url: str) -> Iterator[str]:
             server.wait()
             assert server.stdout is not None
             server.stdout.close()
-
-
-def _example() -> Path:
-    """The example's folder: in the installed package, or in the repository it runs from."""
-    package = Path(__file__).parents[1]
-    for place in (package / "examples" / "teashop", package.parents[1] / "examples" / "teashop"):
-        if (place / "server.py").exists():
-            return place
-    return refuse("The tea shop's server is not part of this installation.")
 
 
 @contextmanager

@@ -4,15 +4,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+import msgspec
+
 from dewpond import merchants, pay
+from dewpond.cli.doors import usual_doors
 from dewpond.cli.terminal import note, refuse
 from dewpond.kit import clock, worlds
 from dewpond.kit.db import Database
 from dewpond.kit.migrations import migrate, migrations, pending
 from dewpond.kit.postgres import Postgres
 from dewpond.kit.secrets import KeyFileUnusable, MasterKeys
-from dewpond.kit.worlds import NoWorld, World, WorldKind
-from dewpond.settings import DEFAULT_PORT, Settings, read_settings
+from dewpond.kit.worlds import Doors, NoWorld, World, WorldKind
+from dewpond.settings import Settings, read_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ async def has_schema(place: Place) -> bool:
     return not missing
 
 
-async def found_world(place: Place, kind: WorldKind, *, public_url: str = "") -> tuple[World, bool]:
+async def found_world(place: Place, kind: WorldKind, *, doors: Doors | None = None) -> tuple[World, bool]:
     """Bring the schema up to date and make the world if there is none; the world, and whether it is new.
 
     A new world gets a master key (unless its file is there), its platform's keys and the house's accounts, all of it
@@ -106,9 +109,9 @@ async def found_world(place: Place, kind: WorldKind, *, public_url: str = "") ->
                 pass
         secrets = _keys(place.settings)
         wall = clock.wall_now()
-        public_url = public_url or place.settings.public_url or f"http://localhost:{DEFAULT_PORT}"
+        doors = doors or usual_doors(place.settings)
         async with db.transaction() as tx:
-            world = await worlds.create_world(tx, kind, public_url=public_url, wall_now=wall)
+            world = await worlds.create_world(tx, kind, wall_now=wall, **msgspec.structs.asdict(doors))
             await worlds.require_durable(tx, world)
             await merchants.prepare_platform(tx, secrets=secrets, wall_now=wall)
             await pay.open_house_accounts(tx, now=world.time(wall))

@@ -1,6 +1,6 @@
-"""A child of `run`: becomes the module it is told to be, and ends when its parent does, however that ended.
+"""A child of `run`: becomes the program it is told to be, and ends when its parent does, however that ended.
 
-    python -m dewpond.cli.lifeline FD HOME MODULE
+    python -m dewpond.cli.lifeline FD HOME MODULE|FILE.py [WORDS…]
 
 FD is the reading end of a pipe that only the parent can write to: end of file means that the parent is gone, also by
 `kill -9`. HOME is where a PostgreSQL of our own is shared, so that the last one to leave stops it.
@@ -29,14 +29,18 @@ def _watch(lifeline: int) -> None:
 
 
 def main() -> None:
-    """Run the module; SIGTERM is its to handle."""
-    lifeline, home, module = sys.argv[1:4]
+    """Run the module or file; SIGTERM is its to handle."""
+    lifeline, home, program, *words = sys.argv[1:]
     with ExitStack() as stack:
         if home:
             stack.enter_context(Postgres(Path(home)))
         threading.Thread(target=_watch, args=(int(lifeline),), name="lifeline", daemon=True).start()
-        sys.argv = [module]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        sys.argv = [program, *words]
+        if program.endswith(".py"):
+            sys.path[0] = str(Path(program).parent)  # as if it had been started by itself
+            runpy.run_path(program, run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ async def create_merchant(
         "platform_serial_no": made.platform_certificate.id,
         "public_key_id": made.public_key.id,
         "key_mode": key_mode.value.replace("_", "-"),
-        "base_url": world.public_url,
+        "base_url": world.wire_url,
     }
     _write_keys(
         out,

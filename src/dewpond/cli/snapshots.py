@@ -83,8 +83,7 @@ async def reset(place: Place, *, blank: bool) -> World:
     fresh_keys = keys.with_name(f"{keys.name}.new")
     shutil.rmtree(fresh_keys, ignore_errors=True)  # of a reset that failed
     async with _beside(postgres) as (new, server):
-        url = "" if present is None else present.public_url
-        world, _ = await found_world(new, WorldKind.SANDBOX, public_url=url)
+        world, _ = await found_world(new, WorldKind.SANDBOX, doors=None if present is None else present.doors)
         if not blank and not (running and running.blank):
             async with _opened(new) as db:
                 await furnish(Desk(place=new, db=db, world=world), fresh_keys)
@@ -137,8 +136,8 @@ async def _look_over(new: Place, present: World | None) -> World:
         secrets = MasterKeys.load(new.settings.key_file)
         for certificate in await merchants.list_platform_certificates(tx, wall_now=clock.wall_now()):
             certificate.private_key_pem(secrets)  # refuses where it was sealed under a key we do not have
-        if present is not None and present.public_url:
-            await worlds.set_public_url(tx, present.public_url)
+        if present is not None and present.wire_url:
+            await worlds.set_doors(tx, present.doors)
         return await worlds.get_world(tx)
 
 

@@ -5,7 +5,6 @@ protected by a slow hash (a million tries are a million tries); they are protect
 spent before it is compared, five tries lock, and the count is in the database, so no number of processes helps.
 """
 
-import hashlib
 import hmac
 import secrets as random
 from collections.abc import Iterable, Sequence
@@ -171,4 +170,4 @@ class PinTries:
 
 
 def _value(pin: str, salt: bytes, key: bytes) -> bytes:
-    return hmac.new(key, salt + pin.encode(), hashlib.sha256).digest()
+    return hmac.digest(key, salt + pin.encode(), "sha256")

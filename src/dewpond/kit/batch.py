@@ -48,6 +48,7 @@ class Batch(Generic[Item, Result]):
         self._lanes = lanes
         self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._driving = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item) -> Result:
@@ -56,11 +57,13 @@ class Batch(Generic[Item, Result]):
             raise RuntimeError("a caller that awaits a batch must hold no transaction")
         if len(self._queue) >= self._room:
             raise Busy
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if self._loop is None or not self._driving:  # asking which loop runs costs a system call
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._queue.append((item, future))
         if self._driving < self._lanes:
             self._driving += 1
-            lane = asyncio.create_task(self._drive())
+            lane = self._loop.create_task(self._drive())
             self._tasks.add(lane)
             lane.add_done_callback(self._tasks.discard)
         return await future

@@ -143,6 +143,13 @@ class Tx:
         return int(status.rsplit(" ", 1)[-1]) if status[-1:].isdigit() else 0
 
 
+class Reading(Tx):
+    """A connection without a transaction, to look at things with."""
+
+    async def run(self, query: Query, /, **_given: Any) -> int:
+        raise RuntimeError(f"{query.name} writes, and only a transaction does")
+
+
 def _decode(kind: type[T], record: Any) -> T:
     return msgspec.convert(dict(record), type=kind)
 
@@ -238,6 +245,19 @@ class Database:
                 _in_transaction.reset(token)
         if tx.wakes:
             self._ring()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reading]:
+        """For looking only, and half as dear: without begin and commit, each of which is a round trip.
+
+        Each statement sees what was committed before it began; READ COMMITTED promises no more within a transaction.
+        """
+        async with self._pool.acquire() as connection:
+            token = _in_transaction.set(True)
+            try:
+                yield Reading(connection)
+            finally:
+                _in_transaction.reset(token)
 
     async def session(self) -> "asyncpg.Connection[Any]":
         """A connection of its own for `listen` and session locks; the caller closes it."""

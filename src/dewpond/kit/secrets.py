@@ -55,14 +55,22 @@ class SecretUnreadable(Failure):
 
 
 class _Key:
-    """One master key, and the cipher that is made of it when it is first needed."""
+    """One master key, and what is made of it when it is first needed."""
 
     def __init__(self, raw: bytes) -> None:
-        self.raw = raw
+        self._raw = raw
+        self._derived: dict[str, bytes] = {}
 
     @cached_property
     def cipher(self) -> AESGCM:
-        return AESGCM(_expand(self.raw, b"dewpond seal"))
+        return AESGCM(_expand(self._raw, b"dewpond seal"))
+
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes for one purpose; there are few, and each is asked for with every payment."""
+        derived = self._derived.get(purpose)
+        if derived is None:
+            derived = self._derived[purpose] = _expand(self._raw, b"dewpond derive " + purpose.encode())
+        return derived
 
 
 #: What tells one state of a file from another without reading it.
@@ -155,7 +163,7 @@ class MasterKeys:
         key = self._find(key_id)
         if key is None:
             raise MasterKeyUnknown(key_id=key_id, purpose=purpose)
-        return _expand(key.raw, b"dewpond derive " + purpose.encode())
+        return key.derive(purpose)
 
     def _find(self, key_id: str) -> _Key | None:
         if key_id not in self._keys:

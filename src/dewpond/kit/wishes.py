@@ -3,9 +3,9 @@
     asked ──▶ begun ──▶ granted | refused     (told: what came of it)
       └─────────┴─────▶ stopped               (by a member of staff)
 
-A job is done within its lease and as part of the world's business; a wish may take minutes, moves the world as a whole
-or reads all of it, and somebody waits for it with their eyes on it. There is one open wish of a kind at a time. A worker
-that dies leaves it open and another takes it up, so granting one must be deaf to having been begun before.
+A job is done within its lease and is part of the world's business; a wish may take minutes, moves the world as a whole
+or reads all of it, and somebody waits for it. There is one open wish of a kind at a time. A worker that dies leaves it
+open and another takes it up, so granting one must be deaf to having been begun before.
 """
 
 from datetime import datetime
@@ -94,7 +94,7 @@ async def find(tx: Tx, wish_id: UUID) -> Wish | None:
 
 
 async def find_newest(tx: Tx, kind: str) -> Wish | None:
-    """What was asked last of a kind, open or not."""
+    """What is open of a kind, else what was asked last."""
     return await tx.row(Wish, sql.find_newest, kind=kind)
 
 

@@ -9,8 +9,9 @@ select id, kind, wanted, asked_by, asked_at, begun_at, ended_at, outcome, told, 
 from kit.wishes where id = %(id)s;
 
 -- name: find_newest
+-- The open one, if there is one, whatever the clocks of two machines say.
 select id, kind, wanted, asked_by, asked_at, begun_at, ended_at, outcome, told, stopped_by
-from kit.wishes where kind = %(kind)s order by asked_at desc, id desc limit 1;
+from kit.wishes where kind = %(kind)s order by ended_at is not null, asked_at desc, id desc limit 1;
 
 -- name: find_newest_granted
 select id, kind, wanted, asked_by, asked_at, begun_at, ended_at, outcome, told, stopped_by

@@ -40,9 +40,18 @@ from dewpond.ledger.holds import (
     void_hold,
 )
 from dewpond.ledger.statements import StatementCursor, StatementLine, list_statement, write_statements
-from dewpond.ledger.trial_balance import CodeTotal, CurrencyTotal, Faults, TrialBalance, trial_balance
+from dewpond.ledger.trial_balance import (
+    TRIAL_BALANCE_WISH,
+    CodeTotal,
+    CurrencyTotal,
+    Faults,
+    TrialBalance,
+    sum_codes,
+    trial_balance,
+)
 
 __all__ = [
+    "TRIAL_BALANCE_WISH",
     "AccountCode",
     "AccountId",
     "AccountNotFound",
@@ -81,6 +90,7 @@ __all__ = [
     "post",
     "post_hold",
     "reverse",
+    "sum_codes",
     "trial_balance",
     "void_hold",
     "walk_entries",

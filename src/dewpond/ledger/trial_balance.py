@@ -5,6 +5,8 @@ changed balance, a lost slip, an altered, added or missing transfer or entry, a 
 not find a forgery that is consistent everywhere, digests included.
 """
 
+from typing import Final
+
 import msgspec
 
 from dewpond.kit.db import Tx, queries
@@ -12,6 +14,9 @@ from dewpond.kit.money import Currency
 from dewpond.ledger.accounts import AccountCode
 
 sql = queries(__file__)
+
+#: The kind of wish (kit/wishes) for it; what is told of it is a `TrialBalance`.
+TRIAL_BALANCE_WISH: Final = "trial_balance"
 
 
 class CurrencyTotal(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,3 +86,11 @@ async def trial_balance(tx: Tx) -> TrialBalance:
     found = await tx.row(TrialBalance, sql.trial_balance)
     assert found is not None
     return found
+
+
+async def sum_codes(tx: Tx) -> list[CodeTotal]:
+    """Each place of the chart in each currency, as balances and slips have it; of a sound book they add up to zero.
+
+    Quick beside the trial balance, for it believes the balances: it reads every account, and no transfer.
+    """
+    return await tx.rows(CodeTotal, sql.sum_codes)

@@ -79,3 +79,13 @@ select
     'holds_altered',        (select n from altered_holds),
     'statements_adrift',    (select count(*) from book where misstated)
   ) as faults;
+
+-- name: sum_codes
+-- One statement, one snapshot: a fold moves balance and slips at once.
+with slips as (
+  select account_id as id, sum(minor) as minor from ledger.slips group by 1
+)
+select a.code, a.currency, count(*) as accounts,
+       (sum(a.balance) + coalesce(sum(slips.minor), 0))::bigint as posted, sum(a.held)::bigint as held
+from ledger.accounts a left join slips using (id)
+group by a.code, a.currency order by a.code, a.currency;

@@ -75,6 +75,16 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
+class DeliveryCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How the deliveries of a world stand."""
+
+    #: Not tried yet.
+    waiting: int
+    #: Tried without success, and to be tried again.
+    failing: int
+    dead: int
+
+
 def to_text(delivery_id: UUID) -> str:
     """The form people see: `dlv_…`."""
     return ids.to_text("dlv", delivery_id)
@@ -165,6 +175,17 @@ async def load_deliveries(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> dict[tup
     return {(row.merchant_id, row.id): row for row in rows}
 
 
+async def list_deliveries_of_facts(
+    tx: Tx, merchant_id: UUID, fact_ids: Sequence[UUID], urls: Sequence[str]
+) -> list[Delivery]:
+    """What a merchant was told of these facts at these addresses; ids follow from both, so nothing is searched for."""
+    endpoints = [endpoint_of(merchant_id, url) for url in dict.fromkeys(urls) if url]
+    keys = [(merchant_id, _id_of(fact_id, endpoint)) for fact_id in fact_ids for endpoint in endpoints]
+    if not keys:
+        return []
+    return sorted((await load_deliveries(tx, keys)).values(), key=lambda delivery: (delivery.created_at, delivery.id))
+
+
 async def get_delivery(tx: Tx, merchant_id: UUID, delivery_id: UUID) -> Delivery:
     """One delivery of a merchant, or `DeliveryNotFound`."""
     found = await load_deliveries(tx, [(merchant_id, delivery_id)])
@@ -207,6 +228,26 @@ async def list_deliveries(
         before_id=before_id,
         most=most,
     )
+
+
+async def list_newest_deliveries(
+    tx: Tx, *, status: DeliveryStatus | None = None, before_id: UUID | None = None, most: int = 50
+) -> list[Delivery]:
+    """A page of all merchants' deliveries, the newest first; the next page is `before_id` the last one's. For the desk.
+
+    Those that wait are found by their jobs. Those that are dead are looked for among all there ever were, which takes
+    its time in a large world: callers set it a limit.
+    """
+    if status is DeliveryStatus.PENDING:
+        return await tx.rows(Delivery, sql.list_pending, job=JOB, before_id=before_id, most=most)
+    return await tx.rows(Delivery, sql.list_newest, status=status, before_id=before_id, most=most)
+
+
+async def count_deliveries(tx: Tx) -> DeliveryCounts:
+    """How many deliveries wait, fail and were given up; read by looking at all of them."""
+    counts = await tx.row(DeliveryCounts, sql.count_deliveries)
+    assert counts is not None
+    return counts
 
 
 async def resend(tx: Tx, merchant_id: UUID | None, delivery_id: UUID, *, now: Now) -> None:

@@ -3,6 +3,7 @@
 import secrets as random
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import assert_never
 from uuid import UUID
 
@@ -238,5 +239,11 @@ def _fact(payment: Payment) -> PaymentSucceeded:
 
 def new_public_number(at: datetime) -> str:
     """Our number for a paid payment (contract §7.4): `4200`, six digits, the day in Shanghai, ten digits."""
-    drawn = f"{random.randbelow(10**16):016d}"
-    return f"4200{drawn[:6]}{at.astimezone(SHANGHAI):%Y%m%d}{drawn[6:]}"
+    drawn = f"{int.from_bytes(random.token_bytes(16)) % 10**16:016d}"
+    return f"4200{drawn[:6]}{_day_of(at)}{drawn[6:]}"
+
+
+@lru_cache(maxsize=64)
+def _day_of(at: datetime) -> str:
+    """Written once for all payments of one moment."""
+    return f"{at.astimezone(SHANGHAI):%Y%m%d}"

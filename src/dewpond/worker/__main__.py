@@ -50,6 +50,7 @@ async def _serve(environ: Mapping[str, str]) -> None:
                 name="dewpond worker",
                 pool_size=_POOL,
                 listeners=_listeners(environ.get("DEWPOND_LISTENERS", "")),
+                neighbours=_listeners(environ.get("DEWPOND_NEIGHBOURS", "")) or (),
             ) as house:
                 await work(house, stop)
         except CONNECTION_LOST as error:

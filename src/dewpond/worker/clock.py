@@ -12,8 +12,8 @@ from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure, Kind
 from dewpond.wiring import House
 from dewpond.worker.readers import are_done, readers_of, register
-from dewpond.worker.rounds import fold, read_facts, sweep
 from dewpond.worker.runner import Runner
+from dewpond.worker.steps import fold, read_facts, sweep
 
 _DRIVER_LOCK: Final = "select pg_try_advisory_lock(7401, 4)"
 _POLL_SECONDS: Final = 0.01

@@ -11,12 +11,12 @@ from typing import Final
 
 import structlog
 
-from dewpond import ledger, pay
-from dewpond.kit import worlds
 from dewpond.kit.db import BELL
 from dewpond.wiring import House
-from dewpond.worker.readers import read_page, readers_of, register, relay
+from dewpond.worker.readers import readers_of, register
 from dewpond.worker.runner import Runner
+from dewpond.worker.steps import fold, read_facts, sweep
+from dewpond.worker.wishes import Granter
 
 _FACTS_SECONDS: Final = 1.0
 #: Callbacks are due to the second.
@@ -24,7 +24,8 @@ _JOBS_SECONDS: Final = 0.5
 _FOLD_BUSY_SECONDS: Final = 0.2
 _FOLD_IDLE_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 3.0
-_SWEEP_MOST: Final = 500
+#: Somebody sits before the desk and waits.
+_WISHES_SECONDS: Final = 0.5
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -39,40 +40,12 @@ async def work(house: House, stop: asyncio.Event) -> None:
     await worker.run()
 
 
-async def read_facts(house: House) -> int:
-    """Relay, and let every reader take a page; how many facts moved."""
-    moved = await relay(house)
-    async with asyncio.TaskGroup() as group:
-        pages = [group.create_task(read_page(house, reader)) for reader in readers_of(house.reactions)]
-    return moved + sum(page.result() for page in pages)
-
-
-async def fold(house: House) -> int:
-    """Add waiting credits up and write statements; how many of both."""
-    async with house.db.transaction() as tx:
-        folded = await ledger.fold(tx)
-    async with house.db.transaction() as tx:
-        return folded + await ledger.write_statements(tx)
-
-
-async def sweep(house: House) -> int:
-    """Write down what has expired; how much."""
-    total = 0
-    while True:
-        async with house.db.transaction() as tx:
-            now = await worlds.read_clocks(tx)
-            swept = await pay.sweep_expired(tx, now=now, most=_SWEEP_MOST)
-            expired = await ledger.expire_holds(tx, now=now.world, most=_SWEEP_MOST)
-        total += swept + expired
-        if max(swept, expired) < _SWEEP_MOST:
-            return total
-
-
 class _Worker:
     def __init__(self, house: House, stop: asyncio.Event) -> None:
         self._house = house
         self._stop = stop
         self._runner = Runner(house)
+        self._granter = Granter(house)
         self._registered = False
         self._facts, self._jobs, self._credits = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._deaf = asyncio.Event()
@@ -84,6 +57,7 @@ class _Worker:
             "jobs": self._jobs_round,
             "fold": self._fold_round,
             "sweep": self._sweep_round,
+            "wishes": self._wishes_round,
         }
         tasks = [asyncio.create_task(self._forever(name, step)) for name, step in rounds.items()]
         log.info("worker.started", readers=len(readers_of(self._house.reactions)))
@@ -91,12 +65,13 @@ class _Worker:
             await self._stop.wait()
             self._ring()
             self._deaf.set()
-            await self._runner.finish(_FINISH_SECONDS)
+            await asyncio.gather(self._granter.close(), self._runner.finish(_FINISH_SECONDS))
             await asyncio.wait(tasks, timeout=1.0)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._granter.close()
         log.info("worker.stopped")
 
     async def _forever(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
@@ -155,6 +130,10 @@ class _Worker:
     async def _sweep_round(self) -> None:
         await sweep(self._house)
         await _within(self._stop, _SWEEP_SECONDS)
+
+    async def _wishes_round(self) -> None:
+        await self._granter.look()
+        await _within(self._stop, _WISHES_SECONDS)
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

@@ -1,0 +1,78 @@
+"""What `run` says once it is ready."""
+
+import os
+import sys
+
+import msgspec
+
+from dewpond.cli.demo_world import shop_folder
+from dewpond.cli.desk import Place
+from dewpond.cli.paper import Paper
+from dewpond.cli.terminal import answer_json
+from dewpond.kit.worlds import World
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the run itself knows; empty where there is none."""
+
+    access_code: str
+    trust_url: str
+    shop_url: str
+
+
+def welcome(place: Place, world: World, told_of: Told, *, json: bool) -> None:
+    """Say where everything is and what to try, or all of it as one JSON document."""
+    access_code, trust_url, shop_url = told_of.access_code, told_of.trust_url, told_of.shop_url
+    settings = place.settings
+    keys = shop_folder(settings)
+    has_shop = world.is_sandbox and (keys / "merchant.json").exists()
+    if json:
+        told = {"ready": True, "url": world.wire_url, "phone": world.public_url, "staff": world.staff_url}
+        told |= {"kind": world.kind, "home": str(settings.home), "pid": os.getpid()}
+        if has_shop:
+            told["tea_shop"] = str(keys)
+        if access_code and world.is_sandbox:
+            told["access_code"] = access_code
+        if trust_url:
+            told["trust"] = trust_url
+        if shop_url:
+            told["shop"] = shop_url
+        answer_json(told)
+        return
+    out = Paper()
+    out.print()
+    out.print(("ready", "bold green"), f"  a {world.kind} world in {settings.home}")
+    out.print()
+    doors = [
+        ("the phone", world.public_url, "open it, come in, scan and pay"),
+        ("for staff", world.staff_url, "the shop's live console and the operator's desk"),
+        ("the wire", world.wire_url, "what SDKs of WeChat Pay call"),
+    ]
+    doors[:0] = [("a tea shop", shop_url, "buy a cup: it shows the code to scan")] if shop_url else []
+    for name, url, about in doors:
+        out.print(f"  {name:<11}", (f"{url:<28}", "bold"), " ", (about, "dim"))
+    if trust_url:
+        out.print(f"  {'first':<11}", (f"{trust_url:<28}", "bold"), " ", ("on a phone: install the certificate", "dim"))
+    if has_shop:
+        out.print(f"  the tea shop's keys are in {keys}")
+    if access_code and world.is_sandbox:
+        out.print("  access code for whoever comes from elsewhere: ", (access_code, "bold"))
+    if world.is_sandbox:
+        _what_to_try(out, has_shop=has_shop)
+    out.print()
+    out.print("Ctrl-C stops everything.")
+    sys.stdout.flush()
+
+
+def _what_to_try(out: Paper, *, has_shop: bool) -> None:
+    for told_of in ("", "In another terminal:", ""):
+        out.print(told_of)
+    tries = [
+        ("dewpond demo", "the whole story, step by step"),
+        ('dewpond merchants create "My Shop" --out keys/', "a merchant of your own"),
+        ("dewpond pay CODE_URL --as Alice", "pay an order, as a phone does"),
+    ]
+    tries += [('dewpond pool show "Tea Shop"', "who settled in the pool")] if has_shop else []
+    tries += [("dewpond ledger check", "the books, added up")]
+    for command, told_of in tries:
+        out.print("  ", (f"{command:<50}", "bold"), " ", (told_of, "dim"))

@@ -1,0 +1,19 @@
+"""The merchant's console: today, payments, pool, codes, keys, deliveries, staff — live."""
+
+from dewpond.web.console import codes, deliveries, doorway, keys, payments, pool, sign_in, staff, streams, today
+from dewpond.web.console.streams import KINDS, still_welcome
+
+__all__ = ["KINDS", "ROUTES", "still_welcome"]
+
+ROUTES = [
+    *sign_in.ROUTES,
+    *doorway.ROUTES,
+    *today.ROUTES,
+    *streams.ROUTES,
+    *payments.ROUTES,
+    *pool.ROUTES,
+    *codes.ROUTES,
+    *keys.ROUTES,
+    *deliveries.ROUTES,
+    *staff.ROUTES,
+]

@@ -1,0 +1,184 @@
+"""The pool of a shop: who settled in it, and what the shop knows of each."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, get
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from dewpond import identity, merchants, pay, reservoir
+from dewpond.identity import PersonId
+from dewpond.kit import worlds
+from dewpond.kit.db import Tx
+from dewpond.kit.ids import IdInvalid, from_text, to_text
+from dewpond.kit.money import CNY
+from dewpond.merchants import Capability, Merchant
+from dewpond.reservoir import Contact, ContactOrder, Place, Takings, Touchpoint
+from dewpond.web import words
+from dewpond.web.console.shops import read_place, shop_page, write_place
+from dewpond.web.live import settled
+from dewpond.web.needs import needs
+from dewpond.web.sites import merchant_of, site_of
+
+_PAGE: Final = 50
+_DAYS: Final = 14
+#: People among whom a name is searched for: those seen last.
+_SEARCHED: Final = 2_000
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """A contact as a row shows it."""
+
+    contact: Contact
+    name: str
+    person: str
+
+
+@get("/m/{mchid:str}/pool", opt=needs(Capability.POOL))
+async def pool(request: Request[Any, Any, Any]) -> Response[str]:
+    """Everybody in the pool, in one of its orders, or those with a name."""
+    merchant = merchant_of(request)
+    asked = request.query_params.get("sort", "")
+    sort = ContactOrder(asked) if asked in {one.value for one in ContactOrder} else ContactOrder.LAST_SEEN
+    text = request.query_params.get("q", "").strip()[:64]
+    before = None if text else _place(request.query_params.get("before", ""), sort)
+    async with site_of(request).house.db.transaction() as tx:
+        position = await settled(tx)  # first: what comes in between is told again, and nothing is missed
+        now = await worlds.read_clocks(tx)
+        known = await read_pool(tx, merchant, now.world)
+        most = _SEARCHED if text else _PAGE + 1
+        found = await reservoir.filter_contacts(tx, merchant.id, sort=sort, before=before, most=most)
+        drops = await shown_drops(tx, found)
+    if text:
+        drops = [drop for drop in drops if text.casefold() in drop.name.casefold()][:_PAGE]
+    more = "" if text or len(drops) <= _PAGE else f"/m/{merchant.number}/pool?{_next(drops[_PAGE - 1], sort)}"
+    return shop_page(
+        request,
+        "console/pool.html",
+        drops=drops[:_PAGE],
+        more=more,
+        sort=sort,
+        q=text,
+        position=position,
+        #: The list itself follows what happens only where the newest come first anyway.
+        is_live=sort is ContactOrder.LAST_SEEN and not text and before is None,
+        **known,
+    )
+
+
+async def read_pool(
+    tx: Tx, merchant: Merchant, world_now: datetime, *, most_counted: int | None = None
+) -> dict[str, Any]:
+    """What the tiles and the charts of a pool show; who came back (`returning`) is None in one of more people than
+    `most_counted`: only that has to look at each of them."""
+    today = reservoir.day_of(world_now)
+    days = await reservoir.list_days(tx, merchant.id, today - timedelta(days=_DAYS - 1), today)
+    people = await reservoir.count_people(tx, merchant.id)
+    is_counted = most_counted is None or people <= most_counted
+    takings = await reservoir.total_takings(tx, merchant.id)
+    return {
+        "people": people,
+        "returning": (await reservoir.pool_summary(tx, merchant.id)).returning if is_counted else None,
+        "total": next((one for one in takings if one.currency == CNY), Takings(currency=CNY)),
+        "others": [one for one in takings if one.currency != CNY],
+        "arrivals": [
+            {"label": words.short_day(day.day), "value": day.new_contacts, "text": words.number(day.new_contacts)}
+            for day in days
+        ],
+        "takings": [
+            {"label": words.short_day(day.day), "value": taken.minor, "text": words.money(taken)}
+            for day in days
+            for taken in [day.takings_in(CNY).taken]
+        ],
+        "last_day": _DAYS - 1,
+    }
+
+
+async def shown_drops(tx: Tx, contacts: Sequence[Contact]) -> list[Drop]:
+    """Contacts with their names, in their order."""
+    people = await identity.list_people(tx, [contact.person_id for contact in contacts])
+    names = {person.id: person.name for person in people}
+    return [
+        Drop(contact=one, name=names.get(PersonId(one.person_id), "—"), person=to_text("per", one.person_id))
+        for one in contacts
+    ]
+
+
+def _next(last: Drop, sort: ContactOrder) -> str:
+    value, person_id = reservoir.place_of(last.contact, sort)
+    place = write_place(value, person_id) if isinstance(value, datetime) else f"{value}~{person_id}"
+    return urlencode({"sort": sort, "before": place})
+
+
+def _place(text: str, sort: ContactOrder) -> Place | None:
+    if sort not in {ContactOrder.SPENT, ContactOrder.PURCHASES}:
+        return read_place(text)
+    value, _, person_id = text.partition("~")
+    try:
+        count = int(value)
+        return (count, UUID(person_id)) if abs(count) < 2**63 else None
+    except ValueError:
+        return None
+
+
+# --- one of them ------------------------------------------------------------------------------------------------------
+
+
+@get("/m/{mchid:str}/pool/{person_id:str}", opt=needs(Capability.POOL))
+async def contact(request: Request[Any, Any, Any], person_id: FromPath[str]) -> Response[str]:
+    """One person as this shop knows them; whom it does not know does not exist for it."""
+    merchant = merchant_of(request)
+    before = read_place(request.query_params.get("before", ""))
+    async with site_of(request).house.db.transaction() as tx:
+        known = await reservoir.find_contact(tx, merchant.id, _id_of(person_id))
+        if known is None:
+            raise NotFoundException
+        person = await identity.get_person(tx, PersonId(known.person_id))
+        found = await reservoir.list_touchpoints(tx, merchant.id, known.person_id, before=before, most=_PAGE + 1)
+        touchpoints = found[:_PAGE]
+        keys = {(merchant.id, touchpoint.payment_id) for touchpoint in touchpoints}
+        payments = {one.id: one for one in await pay.list_payments(tx, list(keys))}
+        wall = (await worlds.read_clocks(tx)).wall
+        named = await identity.open_ids(tx, [(known.app_id, known.person_id)], wall_now=wall)
+        [app] = await merchants.list_apps(tx, [known.app_id])
+    more = f"/m/{merchant.number}/pool/{person.text_id}?{_after(touchpoints[-1])}" if len(found) > _PAGE else ""
+    return shop_page(
+        request,
+        "console/contact.html",
+        contact=known,
+        person=person,
+        app=app,
+        open_id=named[known.app_id, known.person_id],
+        touchpoints=touchpoints,
+        more=more,
+        payments=payments,
+        spending=known.spending_in(CNY),
+        every=_every(known),
+    )
+
+
+def _every(known: Contact) -> int | None:
+    """How many days lie between purchases, as a rule: 0 for less than one, None for who has bought once."""
+    firsts = [one.first_bought_at for one in known.spendings if one.first_bought_at is not None]
+    lasts = [one.last_bought_at for one in known.spendings if one.last_bought_at is not None]
+    purchases = sum(one.purchases for one in known.spendings)
+    return round((max(lasts) - min(firsts)) / timedelta(days=1) / (purchases - 1)) if purchases > 1 else None
+
+
+def _after(last: Touchpoint) -> str:
+    return urlencode({"before": write_place(last.occurred_at, last.fact_id)})
+
+
+def _id_of(text: str) -> UUID:
+    try:
+        return from_text("per", text)
+    except IdInvalid:
+        raise NotFoundException from None
+
+
+ROUTES = [pool, contact]

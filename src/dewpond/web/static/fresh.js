@@ -1,0 +1,40 @@
+// Fresh: a part of a page that asks for itself anew (htmx, hx-trigger="every 5s") says when it is not of now.
+//
+//   <div id="now" hx-get="/desk" hx-trigger="every 5s" hx-swap="outerHTML" data-fresh="5"> … </div>
+//   <p class="live"> … data-live-state … </p>          (macro `live`; its states are those of live.js)
+const LATE_ROUNDS = 3;
+
+const part = () => document.querySelector("[data-fresh]");
+let heardAt = Date.now();
+let state = "";
+
+function show(next) {
+  if (next === state) return;
+  state = next;
+  document.documentElement.dataset.liveNow = next;
+  const { lang } = document.documentElement;
+  const since = new Date(heardAt).toLocaleTimeString(lang || "en", { hour: "2-digit", minute: "2-digit" });
+  for (const place of document.querySelectorAll("[data-live-state]")) {
+    place.dataset.liveState = next;
+    place.textContent = (place.getAttribute(`data-said-${next}`) ?? "").replace("{since}", since);
+  }
+}
+
+function watch() {
+  const asked = part();
+  if (!asked) return; // it has come to its end
+  const late = Number(asked.dataset.fresh) * LATE_ROUNDS * 1000;
+  if (Date.now() - heardAt > late) show("stale");
+}
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.detail.elt?.matches?.("[data-fresh]") && event.detail.target?.id !== part()?.id) return;
+  if (event.detail.successful) {
+    heardAt = Date.now();
+    show("live");
+  } else if (state !== "stale") {
+    show("reconnecting");
+  }
+});
+setInterval(watch, 1000);
+show("live");

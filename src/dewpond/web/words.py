@@ -1,0 +1,169 @@
+"""Words, money and time, in the visitor's language. Amounts and dates are written here and nowhere else.
+
+Sentences are looked up in gettext catalogues: the English sentence is its own key, Chinese lies in
+`locales/zh_CN/LC_MESSAGES/dewpond.po`. The language of a request is set once, by the site, before anything is written.
+"""
+
+import gettext as gettext_module
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache, lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+from babel import Locale, negotiate_locale
+from babel.dates import format_date, format_datetime, format_skeleton, format_time
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_currency, format_decimal
+
+from dewpond.kit.clock import SHANGHAI
+from dewpond.kit.money import Money, places
+
+_LOCALES: Final = Path(__file__).parent / "locales"
+
+
+class Language(StrEnum):
+    """What pages are written in; the value is the HTML `lang`."""
+
+    CHINESE = "zh-CN"
+    ENGLISH = "en"
+
+    @property
+    def locale(self) -> Locale:
+        return _locale(self)
+
+    @property
+    def own_name(self) -> str:
+        """What it calls itself."""
+        return "中文" if self is Language.CHINESE else "English"
+
+
+@cache
+def _locale(language: Language) -> Locale:
+    return Locale.parse("zh_CN") if language is Language.CHINESE else Locale.parse("en")
+
+
+_OF_COOKIE: Final[Mapping[str, Language]] = {language.value: language for language in Language}
+
+_language: ContextVar[Language] = ContextVar("language", default=Language.ENGLISH)
+
+
+def pick_language(cookie: str | None, accepted: str) -> Language:
+    """What the visitor chose, else what the browser would like, else English."""
+    return _OF_COOKIE.get(cookie or "") or _wanted(accepted[:500])
+
+
+@lru_cache(maxsize=1000)
+def _wanted(accepted: str) -> Language:
+    wishes: list[tuple[float, str]] = []
+    for part in accepted.split(","):
+        name, _, weight = part.strip().partition(";q=")
+        try:
+            wishes.append((-float(weight or 1), name.strip().replace("-", "_")))
+        except ValueError:
+            continue
+    wanted = [name for _, name in sorted(wishes, key=lambda wish: wish[0])]
+    found = negotiate_locale([_spelled(name) for name in wanted], ["zh", "en"])
+    return Language.CHINESE if found == "zh" else Language.ENGLISH
+
+
+def _spelled(name: str) -> str:
+    """A browser's language without its region: `zh_CN`, `zh_Hans_CN` and `zh` are all Chinese to us."""
+    return name.partition("_")[0].lower()
+
+
+def speak(language: Language) -> None:
+    """Write everything of this request in a language."""
+    _language.set(language)
+
+
+def language() -> Language:
+    """What this request is written in."""
+    return _language.get()
+
+
+@cache
+def _catalogue(spoken: Language) -> gettext_module.NullTranslations:
+    if spoken is Language.ENGLISH:
+        return gettext_module.NullTranslations()
+    path = _LOCALES / "zh_CN" / "LC_MESSAGES" / "dewpond.po"
+    with path.open("rb") as file:
+        catalogue = read_po(file, locale=spoken.locale)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return gettext_module.GNUTranslations(compiled)
+
+
+def gettext(sentence: str) -> str:
+    """A sentence in this request's language."""
+    return _catalogue(language()).gettext(sentence) if sentence else ""
+
+
+def ngettext(one: str, many: str, number: int) -> str:
+    """A sentence about a number of things."""
+    return _catalogue(language()).ngettext(one, many, number)
+
+
+def marked(sentence: str) -> str:
+    """Mark a sentence for the catalogue where it stands; it is translated where it is shown."""
+    return sentence
+
+
+# --- money, numbers, time ---------------------------------------------------------------------------------------------
+
+
+def money(amount: Money) -> str:
+    """An amount as people write it: ¥18.00."""
+    worth = Decimal(amount.minor).scaleb(-places(amount.currency))
+    # Everybody who pays in yuan knows its sign; babel's English would write CN¥.
+    return format_currency(worth, amount.currency, locale=language().locale).replace("CN¥", "¥")
+
+
+def plain_amount(amount: Money) -> str:
+    """An amount for an input field: 18.00, in every language."""
+    worth = Decimal(amount.minor).scaleb(-places(amount.currency))
+    return f"{worth:.{places(amount.currency)}f}"
+
+
+def number(value: int) -> str:
+    """A whole number with its groups."""
+    return format_decimal(value, locale=language().locale)
+
+
+def percent(rate_bp: int) -> str:
+    """A rate in basis points: 60 is 0.6 %."""
+    return f"{format_decimal(Decimal(rate_bp).scaleb(-2), locale=language().locale)}%"
+
+
+def moment(at: datetime | None) -> str:
+    """Day and time, in the world's time zone."""
+    return "—" if at is None else format_datetime(at, "medium", tzinfo=SHANGHAI, locale=language().locale)
+
+
+def day(at: datetime | date | None) -> str:
+    """A day, in the world's time zone."""
+    if at is None:
+        return "—"
+    here = at.astimezone(SHANGHAI).date() if isinstance(at, datetime) else at
+    return format_date(here, "medium", locale=language().locale)
+
+
+def short_day(at: date) -> str:
+    """A day of these weeks: Nov 22."""
+    return format_skeleton("MMMd", at, locale=language().locale)
+
+
+def clock_time(at: datetime | None) -> str:
+    """Hour and minute, in the world's time zone."""
+    return "—" if at is None else format_time(at, "short", tzinfo=SHANGHAI, locale=language().locale)
+
+
+def machine_time(at: datetime) -> str:
+    """For a `datetime` attribute."""
+    return at.astimezone(SHANGHAI).isoformat(timespec="seconds")

@@ -1,0 +1,76 @@
+"""What tests of the desk have in hand: shops that sell, and figures read off a page."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from dewpond.kit import worlds
+from dewpond.kit.db import Database
+from dewpond.kit.ids import new_id
+from dewpond.kit.money import Money
+from dewpond.pay import Confirmation, NewRequest, Opening, Payment, PinProof
+
+PIN = "123456"
+
+
+async def sell(
+    house: Any,
+    database: Database,
+    shop: Any,
+    payer: Any,
+    amount: str = "18.00",
+    description: str = "Longjing",
+    notify_url: str = "http://127.0.0.1:9/none",
+) -> Payment:
+    """Somebody buys something."""
+    async with database.transaction() as tx:
+        now = await worlds.read_clocks(tx)
+    opened = await house.openings.submit(
+        Opening(
+            merchant_id=shop.merchant.id,
+            app_id=shop.app.id,
+            merchant_reference=new_id().hex,
+            description=description,
+            amount=Money.parse(amount),
+            fee_rate_bp=60,
+            expires_at=now.world + timedelta(hours=2),
+            now=now,
+            request=NewRequest(trade_type="NATIVE", request_hash=b"h", notify_url=notify_url),
+        )
+    )
+    paid: Payment = await house.confirmations.submit(
+        Confirmation(
+            merchant_id=shop.merchant.id,
+            payment_id=opened.payment_id,
+            payer_id=payer.id,
+            proof=PinProof(PIN),
+            now=now,
+        )
+    )
+    return paid
+
+
+def plain(html: str) -> str:
+    """What a reader sees of a piece of a page."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html)).strip()
+
+
+def figure(text: str, label: str) -> str:
+    """What stands on a tile."""
+    tile = re.search(rf'tile__label">(?:<a[^>]*>)?{label}(?:</a>)?</dt>\s*<dd[^>]*>(.*?)</dd>', text, re.S)
+    assert tile is not None, label
+    return plain(tile[1])
+
+
+def fact(text: str, label: str) -> str:
+    """What stands beside a label."""
+    found = re.search(rf"<dt>{label}</dt><dd>(.*?)</dd>", text, re.S)
+    assert found is not None, label
+    return plain(found[1])
+
+
+def hidden(text: str, name: str) -> str:
+    """What a form carries along."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', text)
+    assert found is not None, name
+    return found[1]

@@ -1,0 +1,101 @@
+"""What both sites have alike: doors, headers, strangers' forms, languages."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def phone(visitors: Any) -> Any:
+    return visitors.stranger("phone")
+
+
+async def test_every_answer_carries_the_headers(phone: Any) -> None:
+    for path in ("/offline", "/nothing", "/favicon.ico"):
+        headers = (await phone.get(path)).headers
+        assert "default-src 'none'" in headers["content-security-policy"], path
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+        assert len(headers["x-request-id"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("_case", "headers", "status"),
+    [
+        ("from a page of ours", {"origin": "OWN"}, 303),
+        ("from another site", {"origin": "https://evil.example"}, 403),
+        ("from another port of this machine", {"origin": "http://localhost:1"}, 403),
+        ("from nowhere, as a sandboxed frame says", {"origin": "null"}, 403),
+        ("cross-site without an origin", {"sec-fetch-site": "cross-site"}, 403),
+        ("same-site without an origin", {"sec-fetch-site": "same-site"}, 403),
+        ("no browser at all", {}, 303),
+        ("a cookie, but no word of where it comes from", {"cookie": "lang=en"}, 403),
+    ],
+)
+async def test_forms_of_other_sites_are_turned_away(
+    phone: Any, _case: str, headers: dict[str, str], status: int
+) -> None:
+    told = {name: phone.origin if value == "OWN" else value for name, value in headers.items()}
+    answer = await phone.post("/settings", data={"lang": "en"}, headers=told)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("evil.example", 421), ("localhost.evil.example", 421), ("127.0.0.1:{port}", 307), ("localhost:{port}", 200)],
+)
+async def test_names_that_others_could_point_at_us_are_refused(phone: Any, host: str, status: int) -> None:
+    port = phone.origin.rpartition(":")[2]
+    answer = await phone.get("/offline", headers={"host": host.format(port=port)})
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "next_", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "\t//x"]
+)
+async def test_the_way_back_never_leads_elsewhere(phone: Any, next_: str) -> None:
+    answer = await phone.send_form("/settings", lang="en", next=next_)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "cookie", "lang"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "", "zh-CN"),
+        ("zh-Hans-CN", "", "zh-CN"),
+        ("en-GB,zh;q=0.5", "", "en"),
+        ("de,fr", "", "en"),
+        ("de;q=nonsense,zh", "", "zh-CN"),
+        ("", "", "en"),
+        ("zh", "en", "en"),
+        ("en", "zh-CN", "zh-CN"),
+        ("zh", "klingon", "zh-CN"),
+    ],
+)
+async def test_pages_speak_the_visitors_language(phone: Any, accepted: str, cookie: str, lang: str) -> None:
+    headers = {"accept-language": accepted} | ({"cookie": f"lang={cookie}"} if cookie else {})
+    assert f'<html lang="{lang}"' in (await phone.get("/offline", headers=headers)).text
+
+
+async def test_zero_bytes_go_no_further(phone: Any) -> None:
+    for path in ("/offline?q=%00", "/%00"):
+        assert (await phone.get(path)).status_code == 400
+    assert (await phone.send_form("/settings", lang="en", next="/\0")).status_code == 422
+
+
+async def test_static_files_are_kept_for_ever_under_a_name_of_their_release(phone: Any) -> None:
+    text = (await phone.get("/offline")).text
+    address = text.split('stylesheet" href="/static/', 1)[1].split('"', 1)[0]
+    answer = await phone.get(f"/static/{address}")
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["cache-control"]
+    assert (await phone.get("/static/../pages.py")).status_code == 404
+    assert (await phone.get("/static/%2e%2e/pages.py")).status_code == 404
+
+
+async def test_a_form_with_fields_of_its_own_invention_is_refused(phone: Any) -> None:
+    answer = await phone.send_form("/settings", lang="en", is_operator="1")
+    assert answer.status_code == 422
