@@ -4,9 +4,10 @@ Sessions, payments and requests are made beforehand. Each connection carries one
 """
 
 import os
-import random
 from collections import defaultdict, deque
+from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import cycle
 from typing import Any
 
 import msgspec
@@ -39,8 +40,9 @@ class Phones:
         self._db: Database | None = None
         self._apps: list[App] = []
         self._port = 0
-        #: Session tokens by what is given for a proof: "pin" or "small".
-        self._tokens: dict[str, list[str]] = {}
+        #: Session tokens by what is given for a proof, "pin" or "small". One after the other: nobody taps on two codes
+        #: at once.
+        self._tokens: dict[str, Iterator[str]] = {}
         #: Requests that wait to be sent, and how many a second were, by the kind of run.
         self._taps: defaultdict[str, deque[bytes]] = defaultdict(deque)
         self._guess: dict[str, float] = {}
@@ -63,7 +65,10 @@ class Phones:
         self._port = port
         async with self.db.transaction() as tx:
             drawn: list[PersonId] = [row[0] for row in await tx.connection.fetch(_PEOPLE, people)]
-        self._tokens = {"pin": await self._sessions(drawn[::2]), "small": await self._sessions(drawn[1::2])}
+        self._tokens = {
+            "pin": cycle(await self._sessions(drawn[::2])),
+            "small": cycle(await self._sessions(drawn[1::2])),
+        }
         for at in range(0, len(drawn), _AT_ONCE):
             async with self.db.transaction() as tx:
                 now = await worlds.read_clocks(tx)
@@ -97,7 +102,7 @@ class Phones:
         wanted = int((a_second or self._guess.get(f"{proof} {connections}", _FIRST_GUESS)) * seconds * 1.3) + 500
         taps = self._taps[f"{proof} {shops}"]
         for _, opened in await open_payments(self.db, self._apps[:shops], max(0, wanted - len(taps))):
-            taps.append(self._tap(proof, opened.code, random.choice(self._tokens[proof])))
+            taps.append(self._tap(proof, opened.code, next(self._tokens[proof])))
         return {}
 
     def _tap(self, proof: str, code: str, token: str) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from dewpond.merchants import (
     MerchantId,
     MerchantNameInvalid,
     MerchantNotFound,
+    MerchantTaken,
     Onboarded,
     onboard_merchant,
 )
@@ -132,3 +134,37 @@ async def test_merchants_that_come_at_once_get_numbers_of_their_own(
     assert len({one.merchant.number for one in crowd}) == 5
     async with database.transaction() as tx:
         assert len(await merchants.find_merchants(tx, "Crowd")) == 5
+
+
+async def test_one_that_was_named_beforehand_is_made_once(
+    platform: None, database: Database, secrets: MasterKeys
+) -> None:
+    merchant_id = MerchantId(new_id())
+
+    async def make() -> Onboarded:
+        async with database.transaction() as tx:
+            return await onboard_merchant(tx, "Once", secrets=secrets, wall_now=NOON, merchant_id=merchant_id)
+
+    answers = await asyncio.gather(*(make() for _ in range(4)), return_exceptions=True)
+    assert sum(isinstance(answer, Onboarded) for answer in answers) == 1
+    assert sum(isinstance(answer, MerchantTaken) for answer in answers) == 3
+    async with database.transaction() as tx:
+        assert (await merchants.get_merchant(tx, merchant_id)).name == "Once"
+
+
+async def test_merchants_are_listed_by_the_page_and_by_what_is_searched_for(
+    database: Database, tea: Onboarded, coffee: Onboarded
+) -> None:
+    async with database.transaction() as tx:
+
+        async def ids(**wish: Any) -> list[str]:
+            return [one.number for one in await merchants.list_newest_merchants(tx, **wish)]
+
+        every = await ids(most=100)
+        assert len(every) == await merchants.count_merchants(tx)
+        assert every.index(coffee.merchant.number) < every.index(tea.merchant.number), "the newest first"
+        assert await ids(text=" cOFFee ") == [coffee.merchant.number]
+        assert await ids(text=tea.merchant.number[3:]) == [tea.merchant.number]
+        assert await ids(text="%") == []
+        first = (await merchants.list_newest_merchants(tx, most=1))[0]
+        assert await ids(before=(first.created_at, first.id), most=100) == every[1:]

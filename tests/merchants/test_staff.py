@@ -14,6 +14,7 @@ from dewpond.kit.ids import new_id
 from dewpond.merchants import (
     CAPABILITIES,
     Capability,
+    LastOperator,
     LastOwner,
     Merchant,
     MerchantId,
@@ -270,3 +271,31 @@ async def test_a_merchant_is_found_by_its_number_whatever_others_are_called(
     async with database.transaction() as tx:
         assert await merchants.find_merchant_by_number(tx, shop.number) == shop
         assert await merchants.find_merchant_by_number(tx, shop.name) is None
+
+
+# --- operators --------------------------------------------------------------------------------------------------------
+
+
+async def test_operators_who_end_each_other_at_once_leave_one(database: Database, new_member: NewMember) -> None:
+    async with database.transaction() as tx:
+        for one in await merchants.list_operators(tx):
+            await merchants.end_staff_member(tx, one.id, wall_now=NOON)
+    some = [await new_member(is_operator=True) for _ in range(5)]
+
+    async def end_next(place: int) -> None:
+        async with database.transaction() as tx:
+            whom, by = some[(place + 1) % 5], some[place]
+            await merchants.end_operator(tx, whom.id, by=by.id, wall_now=NOON)
+
+    answers = await asyncio.gather(*(end_next(place) for place in range(5)), return_exceptions=True)
+    assert all(answer is None or isinstance(answer, LastOperator | StaffMemberNotFound) for answer in answers)
+    async with database.transaction() as tx:
+        left = await merchants.list_operators(tx)
+    assert len(left) == 5 - answers.count(None) >= 1
+
+
+async def test_whoever_is_no_operator_is_not_ended_as_one(database: Database, new_member: NewMember) -> None:
+    olga, member = await new_member(is_operator=True), await new_member()
+    async with database.transaction() as tx:
+        with pytest.raises(StaffMemberNotFound):
+            await merchants.end_operator(tx, member.id, by=olga.id, wall_now=NOON)

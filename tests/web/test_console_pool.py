@@ -91,11 +91,11 @@ async def test_a_long_pool_goes_on_without_a_gap(till: Till, owner: Any, new_per
     "query",
     [
         "before=x",
-        "before=0001-01-01T00:00:00%2B14:00~" + str(new_id()),
-        "before=2026-01-01T00:00:00~" + str(new_id()),
-        "sort=spent&before=99999999999999999999~" + str(new_id()),
+        "before=0001-01-01T00:00:00%2B14:00~01890000-0000-7000-8000-000000000000",
+        "before=2026-01-01T00:00:00~01890000-0000-7000-8000-000000000000",
+        "sort=spent&before=99999999999999999999~01890000-0000-7000-8000-000000000000",
         "sort=spent&before=%D9%A3~x",
-        "sort=spent&before=2026-01-01~" + str(new_id()),
+        "sort=spent&before=2026-01-01~01890000-0000-7000-8000-000000000000",
         "q=" + "x" * 500,
     ],
 )

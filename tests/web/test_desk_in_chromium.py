@@ -154,6 +154,10 @@ async def test_the_clock_is_watched_as_it_moves(
         await page.get_by_role("button", name="+ 1 day").click()
         await page.get_by_text("On the way to").wait_for()
         assert await axe(page) == []
+        await page.focus("#stop-move")
+        await page.wait_for_timeout(2500)
+        focused = await page.evaluate("document.activeElement.id")
+        assert focused == "stop-move", "what is put in its place anew does not take the keyboard away"
         async with working(house):
             await page.get_by_text("Olga moved it to").wait_for()  # without a reload
     async with database.transaction() as tx:

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dewpond import ledger, merchants, pay
 from dewpond.kit import clock
@@ -87,6 +88,16 @@ async def test_what_is_secret_is_shown_once(operator: Any, database: Database) -
         text = (await operator.get(path)).text
         assert secret not in text
         assert token not in text
+
+
+async def test_the_log_tells_who_did_it_and_nothing_secret(operator: Any) -> None:
+    with capture_logs() as told:
+        answer = await operator.send_form("/desk/merchants", **filled())
+    (act,) = [one for one in told if one["event"] == "desk.act"]
+    assert act["act"] == "onboard"
+    assert act["by"].startswith("stf_")
+    for secret in (shown_key(answer.text), shown_token(answer.text)):
+        assert secret not in repr(told)
 
 
 async def test_the_same_form_makes_one_merchant(operator: Any, database: Database) -> None:

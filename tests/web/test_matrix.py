@@ -105,7 +105,7 @@ async def test_every_page_refuses_whom_it_is_not_for(everybody: Everybody) -> No
                 continue
             if visitor == "person" and door.path == "/sign-out":
                 continue  # it would be the last page of this walk
-            if door.path in {"/sign-out", "/m/{mchid:str}/live"} and expected(door, visitor) == "in":
+            if (door.path == "/sign-out" or door.path.endswith("/live")) and expected(door, visitor) == "in":
                 continue
             looked += 1
             address = door.address(everybody.mchid)

@@ -30,6 +30,9 @@ class Batch(Generic[Item, Result]):
     transaction. Items with an equal `key` never share a batch, the second waits for the next. `carry_out` must be
     idempotent per item: if a batch raises, its items are carried out again one by one, and if the connection was lost
     at the commit the same question is asked again rather than answered "failed".
+
+    There are `lanes` batches under way at most; a further one begins as soon as a `crowd` waits. A large crowd makes
+    fewer and larger batches of few callers, who share what each batch costs.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class Batch(Generic[Item, Result]):
         most: int = 500,
         waiting: int = 4096,
         lanes: int = 2,
+        crowd: int = 1,
     ) -> None:
         self._carry_out = carry_out
         self._key = key
         self._most = most
         self._room = waiting
         self._lanes = lanes
+        self._crowd = crowd
         self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._driving = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -61,7 +66,7 @@ class Batch(Generic[Item, Result]):
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = self._loop.create_future()
         self._queue.append((item, future))
-        if self._driving < self._lanes:
+        if not self._driving or (self._driving < self._lanes and len(self._queue) >= self._crowd):
             self._driving += 1
             lane = self._loop.create_task(self._drive())
             self._tasks.add(lane)
@@ -80,7 +85,7 @@ class Batch(Generic[Item, Result]):
             self._driving -= 1
 
     async def _drive_until_empty(self) -> None:
-        while taken := self._take():
+        while (self._driving == 1 or len(self._queue) >= self._crowd) and (taken := self._take()):
             try:
                 outcomes: Sequence[Result | Failure | BaseException] = await self._carry_out(
                     [item for item, _ in taken]

@@ -8,6 +8,7 @@ other forms as they came, and a tap that was refused with its refusal, for it mu
 import re
 from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from litestar import Request
@@ -17,7 +18,8 @@ from dewpond.identity import PersonId, Realm, Session
 from dewpond.kit import worlds
 from dewpond.kit.batch import Batch
 from dewpond.kit.clock import Now
-from dewpond.kit.db import CONNECTION_LOST
+from dewpond.kit.failures import Failure
+from dewpond.kit.ids import new_id
 from dewpond.pay import Code, Confirmation, Payment, PinProof, Proof, SmallSum
 from dewpond.web.house import House
 from dewpond.web.phone.wallets import receipt_path
@@ -31,19 +33,14 @@ _REFUSAL: Final = "tap_refusal"
 _NOTHING: Final = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"0"))
 
 
-class _Tap(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose phone, by its cookie, and which code."""
+class Tap(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose phone, by its cookie, which code, and what was given for a proof."""
 
     token: str
     code: str
-
-
-class _Known(msgspec.Struct, frozen=True, kw_only=True):
-    """A tap of somebody who is signed in on a code that can be paid, at a moment."""
-
-    session: Session
-    code: Code
-    now: Now
+    proof: Proof
+    #: Of this one tap, also when it is asked again because a commit was lost.
+    id: UUID
 
 
 def refusal_of(request: Request[Any, Any, Any]) -> Exception | None:
@@ -64,40 +61,29 @@ def wants_json(accept: str) -> bool:
 
 
 class Taps:
-    """Carries taps out for one site of one house."""
+    """Carries taps out for one site of one house: who it is, what the code asks for, and the confirmation, all in one
+    transaction for many taps. Nothing is kept from one to the next: a session that has just ended pays nothing."""
 
     def __init__(self, house: House, site: Site) -> None:
         self._house = house
         self._cookie = site.visitors.cookie_name
-        # Nothing of what is looked up is kept: a session that ended a moment ago pays nothing.
-        self._lookups: Batch[_Tap, _Known | None] = Batch(self._find, key=id, lanes=1)
+        # A code leads to one payment, and confirmations of one payment never share a batch.
+        self.batch: Batch[Tap, Payment | None] = Batch(self._carry_out, key=lambda tap: tap.code, crowd=32)
 
     async def answer(self, asked: Asked) -> Answer | None:
         """The answer to a tap that has paid, also to one that had paid before; None leaves it to the pages."""
-        tap = self._recognise(asked)
+        tap = await self._recognise(asked)
         if tap is None:
             return None
-        proof = await _proof_of(asked)
-        known = None if proof is None else await self._lookups.submit(tap)
-        if proof is None or known is None:
-            return None
         try:
-            paid = await self._house.confirmations.submit(
-                Confirmation(
-                    merchant_id=known.code.merchant_id,
-                    payment_id=known.code.payment_id,
-                    payer_id=PersonId(known.session.holder_id),
-                    proof=proof,
-                    now=known.now,
-                )
-            )
+            paid = await self.batch.submit(tap)
         except Exception as refusal:  # noqa: BLE001 - a page tells it
             asked.scope["state"][_REFUSAL] = refusal
             return None
-        return _paid(paid, asked.headers.get(b"accept", b"").decode("latin-1"))
+        return None if paid is None else _paid(paid, asked.headers.get(b"accept", b"").decode("latin-1"))
 
-    def _recognise(self, asked: Asked) -> _Tap | None:
-        """Whether this request is a tap, by its head."""
+    async def _recognise(self, asked: Asked) -> Tap | None:
+        """The tap that this request is; no other body is touched."""
         scope, headers = asked.scope, asked.headers
         if scope["method"] != "POST" or scope["query_string"] or headers.get(b"content-type") != _FORM:
             return None
@@ -105,25 +91,36 @@ class Taps:
         token = asked.cookies.get(self._cookie, "")
         if found is None or not 0 < len(token) <= 200 or headers.get(b"content-length") not in _LENGTHS:
             return None
-        return _Tap(token=token, code=found[1])
+        proof = await _proof_of(asked)
+        return None if proof is None else Tap(token=token, code=found[1], proof=proof, id=new_id())
 
-    async def _find(self, taps: Sequence[_Tap]) -> Sequence[_Known | None]:
-        try:
-            async with self._house.db.reading() as tx:
-                now = await worlds.read_clocks(tx)
-                tokens = [tap.token for tap in taps]
-                sessions = await identity.find_sessions(tx, tokens, Realm.PERSON, wall_now=now.wall)
-                codes = await pay.list_codes(tx, [tap.code for tap in taps])
-        except CONNECTION_LOST:  # nothing was begun, and the pages wait for the database as for any other request
-            return [None] * len(taps)
-        return [_known(session, codes.get(tap.code), now) for tap, session in zip(taps, sessions, strict=True)]
+    async def _carry_out(self, taps: Sequence[Tap]) -> Sequence[Payment | Failure | None]:
+        async with self._house.db.transaction() as tx:
+            now = await worlds.read_clocks(tx)
+            sessions = await identity.find_sessions(tx, [tap.token for tap in taps], Realm.PERSON, wall_now=now.wall)
+            codes = await pay.list_codes(tx, [tap.code for tap in taps])
+            asked = [
+                _confirmation(tap, session, codes.get(tap.code), now)
+                for tap, session in zip(taps, sessions, strict=True)
+            ]
+            meant = [one for one in asked if one is not None]
+            outcomes = await pay.confirm_payments(tx, meant, secrets=self._house.secrets) if meant else []
+        of = {one.id: outcome for one, outcome in zip(meant, outcomes, strict=True)}
+        return [of.get(tap.id) for tap in taps]
 
 
-def _known(session: Session | None, code: Code | None, now: Now) -> _Known | None:
-    """None for what a page has something to say about, or to write down first."""
+def _confirmation(tap: Tap, session: Session | None, code: Code | None, now: Now) -> Confirmation | None:
+    """What a tap means; None where a page has something to say first, or to write down."""
     if session is None or session.is_due(now.wall) or code is None or code.expires_at <= now.world:
         return None
-    return _Known(session=session, code=code, now=now)
+    return Confirmation(
+        merchant_id=code.merchant_id,
+        payment_id=code.payment_id,
+        payer_id=PersonId(session.holder_id),
+        proof=tap.proof,
+        now=now,
+        id=tap.id,
+    )
 
 
 async def _proof_of(asked: Asked) -> Proof | None:

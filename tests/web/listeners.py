@@ -1,0 +1,91 @@
+"""Listeners: a console's event stream, read over HTTP as live.js reads it."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+
+@dataclass
+class Message:
+    """One event of a stream."""
+
+    position: int
+    told: dict[str, Any]
+
+    @property
+    def payments(self) -> set[UUID]:
+        """The payments whose rows it brings."""
+        pieces = [piece["html"] for name, piece in self.told.get("html", {}).items() if name.startswith("#payment")]
+        return {UUID(found) for html in pieces for found in re.findall(r'id="payment-([0-9a-f-]{36})"', html)}
+
+    @property
+    def people(self) -> set[UUID]:
+        """The people whose rows it brings."""
+        rows = self.told.get("html", {}).get("#drops", {}).get("html", "")
+        return {UUID(found) for found in re.findall(r'id="drop-([0-9a-f-]{36})"', rows)}
+
+
+@dataclass
+class Listener:
+    """One line that is open, and everything it was told."""
+
+    messages: list[Message] = field(default_factory=list)
+    status: int = 0
+    has_ended: bool = False
+    #: Anything arrived: a message, or a sign of life.
+    heard: int = 0
+
+    @property
+    def position(self) -> int:
+        return self.messages[-1].position
+
+    @property
+    def payments(self) -> set[UUID]:
+        return {payment for message in self.messages for payment in message.payments}
+
+    @property
+    def text(self) -> str:
+        return json.dumps([message.told for message in self.messages], ensure_ascii=False)
+
+    async def until(self, holds: Callable[["Listener"], Any], *, seconds: float = 20) -> None:
+        """Wait until something holds of it."""
+        async with asyncio.timeout(seconds):
+            while not holds(self):
+                await asyncio.sleep(0.02)
+
+    def take(self, block: str) -> None:
+        """Read one block of lines."""
+        self.heard += 1
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
+        if "data" in fields:
+            self.messages.append(Message(int(fields["id"]), json.loads(fields["data"])))
+
+
+@asynccontextmanager
+async def listening(client: Any, path: str, *, last: int | None = None) -> AsyncIterator[Listener]:
+    """Open a line and read along until the block ends; `last` is the position a browser brings back."""
+    listener = Listener()
+    headers = {"accept": "text/event-stream"} | ({} if last is None else {"last-event-id": str(last)})
+
+    async def read() -> None:
+        async with client.stream("GET", path, headers=headers, timeout=60) as answer:
+            listener.status = answer.status_code
+            rest = ""
+            async for text in answer.aiter_text():
+                *blocks, rest = (rest + text).split("\n\n")
+                for block in blocks:
+                    listener.take(block)
+        listener.has_ended = True
+
+    reading = asyncio.create_task(read())
+    try:
+        await listener.until(lambda one: one.status and (one.messages or one.has_ended or one.status != 200))
+        yield listener
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
