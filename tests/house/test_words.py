@@ -13,10 +13,10 @@ from babel.messages.pofile import read_po
 def words(root: Path) -> Any:
     sys.path.insert(0, str(root / "scripts"))
     try:
-        import words
+        import catalogue
     finally:
         sys.path.pop(0)
-    return words
+    return catalogue
 
 
 def held(words: Any) -> dict[Any, Any]:
@@ -25,7 +25,7 @@ def held(words: Any) -> dict[Any, Any]:
 
 
 def test_every_sentence_has_its_chinese_and_no_other_is_kept(words: Any) -> None:
-    """`python scripts/words.py` writes down what is new; somebody then says it in Chinese."""
+    """`python scripts/catalogue.py` writes down what is new; somebody then says it in Chinese."""
     said = {message.id for message in words.sentences() if message.id}
     known = held(words)
     assert sorted(map(str, said - set(known))) == []

@@ -106,6 +106,25 @@ async def test_no_more_batches_than_lanes_at_once(desk: Desk) -> None:
     assert desk.most_inside == 3
 
 
+async def test_a_further_lane_is_for_a_crowd(desk: Desk) -> None:
+    calls: Batch[int, str] = Batch(desk.carry_out, key=by_itself, lanes=2, crowd=10)
+    desk.door.clear()
+    asked = [asyncio.ensure_future(calls.submit(0))]
+    await until_waiting(desk, 1)
+    asked += [asyncio.ensure_future(calls.submit(number)) for number in range(1, 10)]
+    await some_steps()
+    assert desk.inside == 1, "nine are no crowd"
+    asked.append(asyncio.ensure_future(calls.submit(10)))
+    await until_waiting(desk, 2)
+    assert desk.served == [[0], list(range(1, 11))]
+    asked += [asyncio.ensure_future(calls.submit(number)) for number in range(11, 14)]
+    await some_steps()
+    desk.door.set()
+    assert await asyncio.gather(*asked) == [f"done {number}" for number in range(14)]
+    assert desk.served[2:] == [[11, 12, 13]], "one lane is enough for the rest, and does not end before it"
+    assert await calls.submit(14) == "done 14"
+
+
 async def test_equal_keys_never_share_a_batch_and_keep_their_order(desk: Desk) -> None:
     calls: Batch[tuple[str, int], str] = Batch(desk.carry_out, key=lambda item: item[0], lanes=1)
     items = [(name, number) for number in range(5) for name in ("Alice", "Bob")]

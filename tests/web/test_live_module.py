@@ -25,6 +25,10 @@ for (const name of ["live", "drop", "live-state"])
   document.addEventListener(`dewpond:${name}`, (event) => told.push([name, event.detail]));
 """
 ROWS = "() => [...document.querySelectorAll('#payments > li')].map((row) => `${row.id} ${row.textContent}`)"
+HIDE = """(isHidden) => {
+  Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 VISIBLE = "() => document.dispatchEvent(new Event('visibilitychange'))"
 
 
@@ -161,6 +165,26 @@ async def test_a_page_that_slept_looks_at_once_when_it_wakes(chromium: Chromium,
         await desk.page.evaluate(VISIBLE)
         second = await stream(server, 2)
         assert second.asked.headers["last-event-id"] == "5"
+
+
+async def test_a_page_that_nobody_sees_gives_its_line_back(chromium: Chromium, server: SmallServer) -> None:
+    async with chromium.new_desk(server.url) as desk:
+        await desk.page.clock.install(time=1_000)
+        await desk.page.goto("/console")
+        first = await stream(server)
+        first.send(message(5, **row(2, "two")))
+        await expect(desk.page.locator("#pay_2")).to_be_visible()
+        for seconds, lines in ((2, 1), (4, 2)):
+            await desk.page.evaluate(HIDE, True)
+            await desk.page.clock.run_for(seconds * 1000)
+            await desk.page.evaluate(HIDE, False)
+            await until("a line", lambda lines=lines: len(server.streams) >= lines)  # type: ignore[misc] # mypy on lambdas
+        second = server.streams[-1]
+        assert len(server.streams) == 2, "a glance away costs nothing"
+        assert second.asked.headers["last-event-id"] == "5"
+        second.send(message(6, **row(3, "three")))
+        await expect(desk.page.locator("#pay_3")).to_be_visible()
+        await says(desk, "Live")
 
 
 async def test_who_is_signed_out_is_told_and_asks_no_more(chromium: Chromium, server: SmallServer) -> None:

@@ -1,8 +1,7 @@
 """Taps: the short road of a confirmation gives what the pages would have given, and carries nothing out twice."""
 
 import asyncio
-import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ import pytest
 from dewpond import pay, web
 from dewpond.kit import worlds
 from dewpond.kit.batch import Batch
+from dewpond.kit.failures import OutcomeUnknown
+from dewpond.web.phone.taps import Tap, Taps
 from web.conftest import Client, Doors, Visitors, serving
 from web.counters import PIN, Counter, money_of
 
@@ -42,41 +43,45 @@ async def tries_spent(house: Any, person: Any) -> int:
 
 @dataclass
 class Watched:
-    """A phone's site that counts what its routes are asked, and its house what it is to confirm."""
+    """A phone's site that counts its taps, and what its routes are asked."""
 
     phone: Client
     routed: list[str]
-    carried_out: list[Any]
+    taps: list[Tap]
+
+
+Batched = Callable[[Sequence[Tap]], Awaitable[Sequence[Any]]]
 
 
 @asynccontextmanager
-async def watched(house: Any, world: Any, database: Any, person: Any, *, ill: bool = False) -> AsyncIterator[Watched]:
+async def watched(
+    house: Any, world: Any, database: Any, person: Any, ill: Batched | None = None, **batch: Any
+) -> AsyncIterator[Watched]:
+    """`ill` carries taps out in the house's place."""
+    seen: list[Tap] = []
     routed: list[str] = []
-    carried_out: list[Any] = []
-
-    async def confirm(items: Any) -> Any:
-        carried_out.extend(items)
-        if ill:
-            raise ValueError("a fault of ours")
-        async with house.db.transaction() as tx:
-            return await pay.confirm_payments(tx, items, secrets=house.secrets)
 
     def create(house: Any, world: Any) -> web.Porch:
         porch = web.create_phone_site(house, world)
-        inner = porch._app
+        taps: Taps = porch._short.__self__  # type: ignore[union-attr]
+        inner, carry_out = porch._app, ill or taps._carry_out
 
         async def routes(scope: Any, receive: Any, send: Any) -> None:
             routed.append(scope["path"])
             await inner(scope, receive, send)
 
+        async def counted(items: Sequence[Tap]) -> Sequence[Any]:
+            seen.extend(items)
+            return await carry_out(items)
+
         porch._app = routes
+        taps.batch = Batch(counted, key=lambda tap: tap.code, **batch)
         return porch
 
-    seen = dataclasses.replace(house, confirmations=Batch(confirm, key=lambda one: one.key))
-    async with serving(seen, world, create, "public_url") as phone:
+    async with serving(house, world, create, "public_url") as phone:
         visitors = Visitors(Doors(phone=phone, staff=""), database)
         client = await visitors.person(person)
-        yield Watched(client, routed, carried_out)
+        yield Watched(client, routed, seen)
         await client.aclose()
 
 
@@ -124,20 +129,33 @@ async def test_a_refused_tap_is_told_by_the_page_and_spends_one_try(
         answer = await tap(seen.phone, opened.code, "pin=000000", **headers)
         assert answer.status_code == 403
         assert "Tries left: 4" in answer.text
-        assert (len(seen.carried_out), len(seen.routed)) == (1, 1)
+        assert (len(seen.taps), len(seen.routed)) == (1, 1)
         assert await tries_spent(house, alice) == 1
         assert (await tap(seen.phone, opened.code, **headers)).status_code in {200, 303}
     assert await tries_spent(house, alice) == 0
 
 
-async def test_a_fault_is_told_once_and_not_tried_again_by_the_page(
+async def test_what_ends_badly_is_told_by_the_page_which_does_not_try_again(
     house: Any, world: Any, database: Any, counter: Counter, alice: Any
 ) -> None:
-    async with watched(house, world, database, alice, ill=True) as seen:
-        answer = await tap(seen.phone, (await counter.ask()).code)
-        assert answer.status_code == 500
-        asked = len(seen.carried_out)
-        assert asked == 2, "the batch tries its item once more by itself, and nobody else does"
+    async def lost(items: Sequence[Tap]) -> Sequence[Any]:
+        return [OutcomeUnknown() for _ in items]
+
+    async def faulty(_items: Sequence[Tap]) -> Sequence[Any]:
+        raise ValueError("a fault of ours")
+
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        ({"waiting": 0}, 503, "Very many people are here right now"),
+        ({"ill": lost}, 503, "See whether it is paid"),
+        ({"ill": faulty}, 500, ""),
+    ]
+    for how, status, says in cases:
+        opened = await counter.ask()
+        async with watched(house, world, database, alice, **how) as seen:
+            answer = await tap(seen.phone, opened.code)
+            assert (answer.status_code, says in answer.text, len(seen.routed)) == (status, True, 1)
+            assert (await tap(seen.phone, opened.code, **JSON)).status_code == status
+            assert len({one.id for one in seen.taps}) == (0 if "waiting" in how else 2)
     assert await money_of(house, alice) == 100_00
 
 

@@ -20,6 +20,8 @@ const GOOD_MS = 5_000; // a line that held this long begins with short pauses ag
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const RELOAD_SPREAD_MS = 2_000;
+// Browsers keep six connections to a server, for all of its tabs: a page that nobody sees gives its own back.
+const HIDDEN_MS = 3_000;
 
 /** Read an event stream: calls `told({id, data})` for each event, `heard()` for whatever arrives. */
 export async function events(body, { told, heard = () => {} }) {
@@ -57,11 +59,16 @@ class Live {
     addEventListener("online", () => this.wake(true));
     addEventListener("pageshow", (event) => event.persisted && this.connect());
     addEventListener("pagehide", () => this.leave());
-    document.addEventListener("visibilitychange", () => document.hidden || this.wake());
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.rest() : this.wake()));
     document.addEventListener("resume", () => this.wake());
     setInterval(() => this.watch(), STALE_MS / 4);
     this.show("connecting");
-    this.connect();
+    if (!document.hidden) this.connect();
+  }
+
+  /** Nobody looks: let go in a moment, and begin again where it was as soon as somebody does. */
+  rest() {
+    this.resting = setTimeout(() => this.leave(), HIDDEN_MS);
   }
 
   leave() {
@@ -101,8 +108,11 @@ class Live {
 
   /** Somebody looks again, or the network is back: a line that is down or was silent too long is tried at once. */
   wake(isDoubtful = false) {
+    clearTimeout(this.resting);
+    if (document.hidden) return;
     if (this.state === "ended" || (this.connection && !this.isSilent() && !isDoubtful)) return;
     this.tries = 0;
+    if (!this.connection) this.show("connecting");
     this.connect();
   }
 
@@ -120,7 +130,7 @@ class Live {
   }
 
   watch() {
-    if (this.state === "ended") return;
+    if (this.state === "ended" || document.hidden) return;
     if (this.connection && this.isSilent()) {
       this.show("stale");
       this.connect();

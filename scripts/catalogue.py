@@ -1,4 +1,4 @@
-"""Bring the Chinese catalogue up to date with what the pages say: `python scripts/words.py [MORE.po …]`.
+"""Bring the Chinese catalogue up to date with what the pages say: `python scripts/catalogue.py [MORE.po …]`.
 
 Sentences that are new stand there empty until somebody translates them, those that are gone are taken out. Catalogues
 named on the command line are merged in. `tests/house/test_words.py` holds that nothing is missing.
