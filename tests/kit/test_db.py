@@ -207,6 +207,19 @@ async def test_a_statement_says_how_many_rows_it_touched(database: Database, sql
         assert await tx.run(sql.advance_all, pattern="nobody") == 0
 
 
+async def test_reading_sees_what_is_committed_meanwhile_and_writes_nothing(database: Database, sql: Queries) -> None:
+    name = f"reader {new_id()}"
+    async with database.reading() as looking:
+        assert in_transaction(), "it holds a connection, so it awaits no batch"
+        assert await looking.value(sql.count_readers, name=name) == 0
+        async with database.transaction() as tx:
+            await tx.run(sql.add_reader, name=name)
+        assert await looking.value(sql.count_readers, name=name) == 1
+        with pytest.raises(RuntimeError, match="add_reader writes"):
+            await looking.run(sql.add_reader, name=f"{name}, again")
+    assert not in_transaction()
+
+
 async def test_a_task_knows_whether_it_holds_a_transaction(database: Database) -> None:
     async def elsewhere() -> bool:
         return in_transaction()

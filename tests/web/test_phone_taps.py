@@ -63,7 +63,7 @@ async def watched(
 
     def create(house: Any, world: Any) -> web.Porch:
         porch = web.create_phone_site(house, world)
-        taps: Taps = porch._short.__self__  # type: ignore[union-attr]
+        taps: Taps = porch._short.__self__  # type: ignore[union-attr] # it is there
         inner, carry_out = porch._app, ill or taps._carry_out
 
         async def routes(scope: Any, receive: Any, send: Any) -> None:
