@@ -25,7 +25,16 @@ from urllib.parse import urlsplit
 
 import pytest
 import segno
-from playwright.async_api import Browser, BrowserContext, CDPSession, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    CDPSession,
+    ConsoleMessage,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
@@ -42,8 +51,11 @@ _ARGUMENTS = [
     "--use-fake-ui-for-media-stream",  # says yes when a page asks for the camera
 ]
 
+#: How long a page may take for what it must do: a bound for what hangs, on a machine that may be slow and busy.
+PATIENCE_MS = 60_000
 #: No test needs a window for longer.
-_LONGEST_SECONDS = 300
+_LONGEST_SECONDS = 600
+expect.set_options(timeout=PATIENCE_MS)
 
 
 # --- what the camera sees ---------------------------------------------------------------------------------------------
@@ -175,7 +187,7 @@ class Chromium:
         try:
             # Not everything has a time-out of its own: a script that a page abandons is waited for without end.
             async with asyncio.timeout(_LONGEST_SECONDS):
-                context.set_default_timeout(15_000)
+                context.set_default_timeout(PATIENCE_MS)
                 window = Window(context, await context.new_page())
                 window.watch()
                 yield window
