@@ -9,7 +9,7 @@ from bench.figures import Figure
 from bench.machine import Machine
 
 PICTURE = ROOT / "bench" / "results.svg"
-_COLORS = ("#0b6e99", "#b5540b", "#2d7d46", "#7a3e9d", "#a8324a")
+_COLORS = ("#0b6e99", "#b5540b", "#2d7d46", "#7a3e9d", "#a8324a", "#5d6b1f", "#4a5568")
 
 
 def draw(results: Mapping[str, Sequence[Figure]], machine: Machine) -> Path:

@@ -14,6 +14,10 @@ RESULTS = ROOT / "bench" / "RESULTS.md"
 
 _COLORS = {"aim": "green", "floor": "yellow", "below floor": "red"}
 _COLUMNS = ("per s", "× limit", "least–most", "floor/aim", "µs PG", "µs own", "µs load", "WAL B", "p50", "p99 ms")
+_TABLE = (
+    "date", "commit", "machine", "rounds",
+    "ledger", "confirm", "checkout", "orders", "callbacks", "consoles", "growth", "notes",
+)  # fmt: skip
 _HEAD = """# Speed
 
 `make bench` measures each scenario of the design beside its limit, in interleaved rounds of one run, on a PostgreSQL of
@@ -23,7 +27,7 @@ its own with fsync on, and adds a line here. Ratios are what counts; machines ch
 
 In each cell: operations a second = ratio to the limit, median (least–most) · processor µs per operation in PostgreSQL +
 in Dewpond · WAL bytes per operation · p50/p99 in ms. A plus behind the commit: with changes that were not committed.
-Limits: ledger, confirm and growth `pgbench` TPC-B with 32 clients; orders and callbacks RSA-2048 signatures.
+Limits: orders and callbacks RSA-2048 signatures, all others `pgbench` TPC-B with 32 clients.
 
 """
 
@@ -82,16 +86,21 @@ def _ms(value: float | None) -> str:
 
 
 def record(machine: Machine, results: Mapping[str, Sequence[Figure]], notes: Sequence[str], how: str) -> Path:
-    """Add this run to RESULTS.md: one line of a table."""
-    columns = ("ledger", "confirm", "orders", "callbacks", "growth")
-    if not RESULTS.exists():
-        head = ["date", "commit", "machine", "rounds", *columns, "notes"]
-        RESULTS.write_text(f"{_HEAD}| {' | '.join(head)} |\n|{'---|' * len(head)}\n", encoding="utf-8")
-    cells = [machine.date, machine.commit, str(machine), how]
-    cells += ["<br>".join(_told(figure) for figure in results.get(name, ())) or "–" for name in columns]
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(f"| {' | '.join([*cells, '<br>'.join(notes) or '–'])} |\n")
+    """Add this run to RESULTS.md: one line of a table. Earlier runs have no figures in columns that came later."""
+    run = {"date": machine.date, "commit": machine.commit, "machine": str(machine), "rounds": how}
+    run |= {name: "<br>".join(map(_told, figures)) for name, figures in results.items()}
+    run["notes"] = "<br>".join(notes)
+    lines = [" | ".join(each.get(name) or "–" for name in _TABLE) for each in [*_earlier(), run]]
+    head = f"| {' | '.join(_TABLE)} |\n|{'---|' * len(_TABLE)}\n"
+    RESULTS.write_text(_HEAD + head + "".join(f"| {line} |\n" for line in lines), encoding="utf-8")
     return RESULTS
+
+
+def _earlier() -> list[dict[str, str]]:
+    """The runs that stand in RESULTS.md."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    rows = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
 def _told(figure: Figure) -> str:

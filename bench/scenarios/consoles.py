@@ -30,6 +30,7 @@ NAME = "consoles"
 _SHOPS = 100
 _PEOPLE = 5_000
 _WINDOWS = 1_000
+_FIRST = 10
 _PHONES = 32
 _A_SECOND = 200
 #: Payments whose way to every window is timed; more would only take longer to add up.
@@ -37,6 +38,7 @@ _SAMPLES = 200
 #: Each case lets its backlog run dry before the next begins: more rounds would take long and say little.
 _ROUNDS = 3
 _PATIENCE_SECONDS = 120.0
+_WARM_SECONDS = 0.5
 
 #: Written down before measuring.
 EXPECTED = {
@@ -153,7 +155,12 @@ def _case(cast: _Cast, shops: int, a_second: int | None) -> Case:
 
     async def ready(seconds: float) -> None:
         await _stand_by(cast, shops)
-        await cast.phones.ask("ready", seconds=seconds, **asked)
+        await cast.phones.ask("ready", seconds=seconds + _WARM_SECONDS, **asked)
+        await cast.phones.ask("call", seconds=_WARM_SECONDS, folder=False, **asked)
+        await _settle(cast)
+        async with cast.db.transaction() as tx:
+            cast.position = await outbox.last_position(tx)
+        await cast.windows.ask("forget")
 
     async def run(seconds: float) -> Run:
         try:
@@ -180,22 +187,20 @@ def _case(cast: _Cast, shops: int, a_second: int | None) -> Case:
 
 
 async def _stand_by(cast: _Cast, shops: int) -> None:
-    """One server, one worker, and the windows; from here on is what they are told."""
-    fresh = not cast.servers.pids
+    """A fresh server, which has no memory of other windows, one worker, and the windows; from here on is what they are
+    told."""
+    await cast.windows.ask("look", port=cast.port, shops=cast.shops, windows=0)
+    await cast.servers.be(0, ready="")
     await cast.servers.be(1, ready="", pass_fds=cast.fds)
     await cast.workers.be(1, ready="worker.started")
     (pid,) = cast.servers.pids
-    if fresh:  # what the first of all windows bring with them is nobody's share
-        await cast.windows.ask("look", port=cast.port, shops=cast.shops, windows=len(cast.shops))
+    # What the first requests of all bring with them is no window's.
+    await cast.windows.ask("look", port=cast.port, shops=cast.shops, windows=_FIRST)
     await cast.windows.ask("look", port=cast.port, shops=cast.shops, windows=0)
-    bare = resident_kb(pid)
+    cast.bare_kb = resident_kb(pid)
     if shops:
         await cast.windows.ask("look", port=cast.port, shops=cast.shops[:shops], windows=_WINDOWS)
-        cast.opened_kb.append((resident_kb(pid) - bare) / _WINDOWS)
-        await cast.windows.ask("forget")
-    cast.bare_kb = bare
-    async with cast.db.transaction() as tx:
-        cast.position = await outbox.last_position(tx)
+        cast.opened_kb.append((resident_kb(pid) - cast.bare_kb) / _WINDOWS)
 
 
 async def _settle(cast: _Cast) -> None:
@@ -232,7 +237,7 @@ async def _judge(cast: _Cast) -> _Seen:
 def _notes(cast: _Cast) -> list[str]:
     """What the columns of a figure have no room for: medians over the rounds."""
     opened = f"consoles: {median(cast.opened_kb):.0f} kB of the server's memory for each open window"
-    return [opened, *(f"{name}: {_told(seen)}" for name, seen in cast.seen.items())]
+    return [opened, *(f"consoles, {name}: {_told(seen)}" for name, seen in cast.seen.items())]
 
 
 def _told(seen: Sequence[_Seen]) -> str:

@@ -340,6 +340,20 @@ async def test_an_api_key_can_be_replaced(database: Database, platform: Platform
         await merchants.set_api_v3_key(tx, merchant_id, secrets=ONE, wall_now=NOON, value=platform.coffee.api_v3_key)
 
 
+async def test_an_api_key_is_renewed_only_beside_the_one_that_was_seen(database: Database, platform: Platform) -> None:
+    merchant_id = platform.coffee.merchant.id
+    async with database.transaction() as tx:
+        seen = await merchants.api_v3_key_drawn_at(tx, merchant_id)
+        assert await merchants.api_v3_key_drawn_at(tx, platform.tea.app.id) is None
+        for other in (None, NOON - DAY):
+            with pytest.raises(merchants.ApiKeyRenewed):
+                await merchants.renew_api_v3_key(tx, merchant_id, drawn_at=other, secrets=ONE, wall_now=NOON + DAY)
+        drawn = await merchants.renew_api_v3_key(tx, merchant_id, drawn_at=seen, secrets=ONE, wall_now=NOON + DAY)
+        assert await merchants.api_v3_key(tx, merchant_id, secrets=ONE) == drawn.encode()
+        assert await merchants.api_v3_key_drawn_at(tx, merchant_id) == NOON + DAY
+        await merchants.set_api_v3_key(tx, merchant_id, secrets=ONE, wall_now=NOON, value=platform.coffee.api_v3_key)
+
+
 @pytest.mark.parametrize("value", ["short", "k" * 33, "钥" * 32])
 async def test_an_api_key_has_thirty_two_bytes(database: Database, platform: Platform, value: str) -> None:
     async with database.transaction() as tx:

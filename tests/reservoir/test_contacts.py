@@ -91,6 +91,17 @@ async def test_a_merchant_sees_its_own_pool_only(database: Database) -> None:
         assert await reservoir.find_contact(tx, new_id(), alice) is None
 
 
+async def test_some_of_the_people_are_looked_up_by_name(database: Database) -> None:
+    shop, other, alice, bob = (new_id() for _ in range(4))
+    await record(database, bought(shop, alice, 100), bought(shop, bob, 200, day=1), bought(other, alice, 900))
+    async with database.transaction() as tx:
+        found = await reservoir.list_contacts_among(tx, shop, [alice, bob, alice, new_id()])
+        assert [contact.person_id for contact in found] == [bob, alice], "the last seen first"
+        assert [str(contact.spendings[0].spent) for contact in found] == ["2.00 CNY", "1.00 CNY"]
+        assert await reservoir.list_contacts_among(tx, shop, []) == []
+        assert [one.person_id for one in await reservoir.list_contacts_among(tx, other, [alice, bob])] == [alice]
+
+
 async def test_the_app_of_the_first_meeting_stays(database: Database) -> None:
     shop, alice, first, later = new_id(), new_id(), new_id(), new_id()
     await record(database, bought(shop, alice, 100, day=5, app=later))

@@ -108,6 +108,19 @@ async def test_currencies_stand_beside_each_other_and_people_count_once(database
     assert [(one.currency, one.minor) for one in today.takings] == [("CNY", 100), ("JPY", 200)]
 
 
+async def test_what_was_ever_taken_is_the_sum_over_all_people(database: Database) -> None:
+    shop, other, alice, bob = (new_id() for _ in range(4))
+    purchase = bought(shop, alice, 100)
+    await record(database, purchase, bought(shop, bob, 70, day=9), bought(shop, bob, 5, currency="JPY"))
+    await record(database, returned(purchase, 30, day=2), bought(other, alice, 900))
+    async with database.transaction() as tx:
+        ever = await reservoir.total_takings(tx, shop)
+        summary = await reservoir.pool_summary(tx, shop)
+        assert await reservoir.total_takings(tx, new_id()) == []
+    assert [(one.currency, *counts(one)) for one in ever] == [("CNY", 2, 170, 1, 30), ("JPY", 1, 5, 0, 0)]
+    assert [one.net for one in ever] == [total.net for total in summary.totals]
+
+
 async def test_a_merchant_sees_its_own_days_only(database: Database) -> None:
     shop, other, alice = new_id(), new_id(), new_id()
     await record(database, bought(shop, alice, 100), bought(other, alice, 900))

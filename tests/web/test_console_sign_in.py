@@ -321,6 +321,41 @@ async def test_a_new_password_needs_the_old_one_and_signs_the_others_out(
     assert (await desk.enter(owner.sign_in_name, "still water 77")).status_code == 303
 
 
+async def test_keys_to_an_account_are_changed_by_who_has_just_come_in(
+    visitors: Any, owner: StaffMember, desk: Desk
+) -> None:
+    mine = Desk(await visitors.member(owner))
+    await mine.create("/account/passkeys", "/account/passkeys/challenge")
+    left_open = await visitors.member(owner, is_proven=False)
+    text = (await left_open.get("/account")).text
+    assert "It has been a while" in text
+    assert "/removal" not in text
+    [removal] = re.findall(r"/account/passkeys/[0-9a-f-]+/removal", (await mine.client.get("/account")).text)
+    for path in ("/account/passkeys/challenge", removal):
+        assert (await left_open.send_form(path)).status_code == 403, path
+    challenge_id, options = await mine.ask("/account/passkeys/challenge")
+    answer = mine.authenticator.create(options, ignores_exclusions=True)
+    told = {"challenge_id": challenge_id, "response": answer}
+    assert (await left_open.send_form("/account/passkeys", **told)).status_code == 403
+    assert "Sign in to work" in (await left_open.get("/sign-in?again=1&next=/account")).text
+    told = {"sign_in_name": owner.sign_in_name, "password": PASSWORD, "next": "/account"}
+    assert (await left_open.send_form("/sign-in", **told)).status_code == 303
+    assert "/removal" in (await left_open.get("/account")).text
+
+
+async def test_an_account_without_a_password_gets_none_from_whoever_finds_it_open(
+    visitors: Any, new_member: Any
+) -> None:
+    kay = await new_member("Kay")
+    mine = Desk(await visitors.member(kay))
+    await mine.create("/account/passkeys", "/account/passkeys/challenge")
+    left_open = await visitors.member(kay, is_proven=False)
+    told = {"password": PASSWORD, "again": PASSWORD}
+    assert (await left_open.send_form("/account/password", **told)).status_code == 403
+    assert 'name="password"' not in (await left_open.get("/account")).text
+    assert (await mine.client.send_form("/account/password", **told)).status_code == 303
+
+
 async def test_the_last_way_in_is_not_taken_away(visitors: Any, new_member: Any, owner: StaffMember) -> None:
     async def passkeys(desk: Desk) -> list[str]:
         return re.findall(r'action="(/account/passkeys/[0-9a-f-]+/removal)"', (await desk.client.get("/account")).text)
@@ -351,6 +386,11 @@ async def test_one_signs_ones_own_devices_out_and_nobody_elses(
     assert (await here.send_form(ending)).status_code == 303
     assert (await elsewhere.get("/account")).status_code == 303
     assert (await here.get("/account")).status_code == 200
+    others = [await visitors.member(owner) for _ in range(3)]
+    assert "Sign all other devices out" in (await here.get("/account")).text
+    assert (await here.send_form("/account/sessions/others/end")).status_code == 303
+    assert {(await other.get("/account")).status_code for other in others} == {303}
+    assert {(await one.get("/account")).status_code for one in (here, stranger)} == {200}
 
 
 async def test_the_door_leads_straight_on_where_there_is_only_one(

@@ -29,13 +29,15 @@ log = structlog.get_logger(__name__)
 Compose = Callable[[Tx, UUID, Sequence[Fact], Now], Awaitable["Telling | None"]]
 
 _LOOK_SECONDS: Final = 0.15
+#: After a long look this process does other things for as long again, for people pay in it as well; at most so long.
+_LONGEST_REST_SECONDS: Final = 0.5
 _TROUBLE_SECONDS: Final = 1.0
 #: Proxies and browsers take a silent line for a dead one.
 _BEAT_SECONDS: Final = 15.0
 #: How often it is asked who may still listen.
 _WELCOME_SECONDS: Final = 30.0
 #: Facts read in one look; and the longest stretch that is told again to who comes back.
-_PAGE: Final = 500
+_PAGE: Final = 2_000
 CATCH_UP: Final = 5_000
 #: Messages that may wait for one reader before it is let go; it comes back by itself.
 BACKLOG: Final = 64
@@ -170,6 +172,8 @@ class Live:
             if self._cursor is None:
                 async with self._db.transaction() as tx:
                     self._cursor = await settled(tx)
+            if stream.after is not None and stream.after > self._cursor:
+                await self._look()  # what its page shows already is told to others only
             if self._is_closed:
                 return None
             self._streams.setdefault(stream.feed, set()).add(stream)
@@ -211,12 +215,15 @@ class Live:
 
     async def _read(self) -> None:
         """Look again and again, as long as anybody is there."""
+        loop = asyncio.get_running_loop()
         while self._streams:
             try:
+                began = loop.time()
                 async with self._looking:
-                    passed = await self._look()
-                if not passed:
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await self._look()
+                await asyncio.sleep(0)  # the lines take what they were handed
+                rest = min(loop.time() - began, _LONGEST_REST_SECONDS)
+                await asyncio.sleep(max(_LOOK_SECONDS, rest))
             except Exception as error:  # noqa: BLE001 - whatever it was, the streams are to go on
                 log.warning("live.trouble", error=repr(error))
                 await asyncio.sleep(_TROUBLE_SECONDS)

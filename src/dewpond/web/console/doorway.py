@@ -1,5 +1,6 @@
 """The doorway: where somebody works, and their own account — password, passkeys, devices."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +12,15 @@ from litestar.response import Redirect
 from dewpond import identity, merchants
 from dewpond.identity import ChallengeSpent, PasskeyRefused, PasskeyTaken, Realm
 from dewpond.kit import clock
+from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.merchants import PasswordWeak, SignInLocked, SignInRefused
-from dewpond.web.failures import NoPasskeyGiven, PasswordsDiffer, sentence, status_of
+from dewpond.web.failures import NoPasskeyGiven, PasswordsDiffer, ProofStale, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.sign_in import PasskeyAnswer, asked
 from dewpond.web.sites import form, site_of, visitor_of
-from dewpond.web.visitors import device_of
+from dewpond.web.visitors import Visitor, device_of
 
 
 class _NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +66,7 @@ async def _account(request: Request[Any, Any, Any], refusal: Failure | None = No
         passkeys = await identity.list_passkeys(tx, Realm.STAFF, member.id)
         sessions = await identity.list_sessions(tx, Realm.STAFF, member.id, wall_now=wall)
         has_password = await merchants.has_password(tx, member.id)
+    is_claimed = has_password or bool(passkeys)
     return page(
         request,
         "staff/account.html",
@@ -73,8 +76,20 @@ async def _account(request: Request[Any, Any, Any], refusal: Failure | None = No
         sessions=sessions,
         own_session_id=session.id,
         has_password=has_password,
+        must_prove=is_claimed and not session.is_fresh(wall),
         problem="" if refusal is None else sentence(refusal),
     )
+
+
+async def _require_proof(tx: Tx, visitor: Visitor, wall_now: datetime) -> None:
+    """Keys to an account are changed by who has just come in, not by whoever finds the browser open. An account that is
+    nobody's yet is anybody's."""
+    assert visitor.member is not None
+    if visitor.session.is_fresh(wall_now):
+        return
+    has_password = await merchants.has_password(tx, visitor.member.id)
+    if has_password or await identity.list_passkeys(tx, Realm.STAFF, visitor.member.id):
+        raise ProofStale
 
 
 @post("/account/password", status_code=303, opt=needs(Needs.STAFF))
@@ -89,6 +104,8 @@ async def change_password(request: Request[Any, Any, Any]) -> Response[Any]:
             raise PasswordsDiffer
         async with house.db.transaction() as tx:
             asks_current = await merchants.has_password(tx, member.id)
+            if not asks_current:
+                await _require_proof(tx, visitor, wall)
         if asks_current:
             await merchants.check_password(
                 house.db, member.sign_in_name, given.current, secrets=house.secrets, wall_now=wall
@@ -96,7 +113,7 @@ async def change_password(request: Request[Any, Any, Any]) -> Response[Any]:
         async with house.db.transaction() as tx:
             await merchants.set_password(tx, member.id, given.password, wall_now=wall)
             await identity.end_other_sessions(tx, visitor.session, wall_now=wall)
-    except (PasswordsDiffer, PasswordWeak, SignInRefused, SignInLocked) as refusal:
+    except (PasswordsDiffer, ProofStale, PasswordWeak, SignInRefused, SignInLocked) as refusal:
         return await _account(request, refusal)
     return go("/account", said="saved")
 
@@ -105,9 +122,10 @@ async def change_password(request: Request[Any, Any, Any]) -> Response[Any]:
 async def ask_for_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
     """A question to an authenticator that is to become one of this member's passkeys."""
     await form(request, _Nothing)
-    site, visitor = site_of(request), visitor_of(request)
+    site, visitor, wall = site_of(request), visitor_of(request), clock.wall_now()
     assert visitor.member is not None
     async with site.house.db.transaction() as tx:
+        await _require_proof(tx, visitor, wall)
         begun = await identity.begin_registration(
             tx,
             Realm.STAFF,
@@ -115,7 +133,7 @@ async def ask_for_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
             holder_name=visitor.member.sign_in_name,
             party=site.party,
             session_id=visitor.session.id,
-            wall_now=clock.wall_now(),
+            wall_now=wall,
         )
     return asked(begun)
 
@@ -128,6 +146,7 @@ async def add_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
     try:
         challenge_id, response = answer.given()
         async with site.house.db.transaction() as tx:
+            await _require_proof(tx, visitor, clock.wall_now())
             await identity.finish_registration(
                 tx,
                 challenge_id,
@@ -138,7 +157,7 @@ async def add_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
                 device=device_of(request),
                 wall_now=clock.wall_now(),
             )
-    except (NoPasskeyGiven, ChallengeSpent, PasskeyRefused, PasskeyTaken) as refusal:
+    except (NoPasskeyGiven, ProofStale, ChallengeSpent, PasskeyRefused, PasskeyTaken) as refusal:
         return await _account(request, refusal)
     return go("/account", said="saved")
 
@@ -147,13 +166,15 @@ async def add_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
 async def remove_passkey(request: Request[Any, Any, Any], passkey_id: FromPath[UUID]) -> Response[Any]:
     """Let a passkey open nothing any more; the last one only where there is a password."""
     await form(request, _Nothing)
-    member = visitor_of(request).member
+    visitor = visitor_of(request)
+    member = visitor.member
     assert member is not None
     try:
         async with site_of(request).house.db.transaction() as tx:
+            await _require_proof(tx, visitor, clock.wall_now())
             other = await merchants.has_password(tx, member.id)
             await identity.remove_passkey(tx, Realm.STAFF, member.id, passkey_id, has_other_way=other)
-    except identity.LastPasskey as refusal:
+    except (ProofStale, identity.LastPasskey) as refusal:
         return await _account(request, refusal)
     return go("/account", said="saved")
 
@@ -169,6 +190,15 @@ async def end_session(request: Request[Any, Any, Any], session_id: FromPath[UUID
     return go("/account", said="signed-out")
 
 
+@post("/account/sessions/others/end", status_code=303, opt=needs(Needs.STAFF))
+async def end_others(request: Request[Any, Any, Any]) -> Redirect:
+    """Sign every other one of one's own devices out."""
+    await form(request, _Nothing)
+    async with site_of(request).house.db.transaction() as tx:
+        await identity.end_other_sessions(tx, visitor_of(request).session, wall_now=clock.wall_now())
+    return go("/account", said="others-signed-out")
+
+
 ROUTES = [
     doorway,
     account,
@@ -177,4 +207,5 @@ ROUTES = [
     add_passkey,
     remove_passkey,
     end_session,
+    end_others,
 ]

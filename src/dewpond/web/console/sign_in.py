@@ -91,9 +91,10 @@ async def welcome(
 
 @get("/sign-in", opt=needs(Needs.NOBODY))
 async def sign_in(request: Request[Any, Any, Any]) -> Response[Any]:
-    """The ways in; who is in already goes on."""
+    """The ways in; who is in already goes on, but for who is to show `again` that it is they."""
     next_ = wanted(request)
-    return go(next_) if guest_of(request) else await _ways_in(request, next_)
+    is_through = guest_of(request) is not None and "again" not in request.query_params
+    return go(next_) if is_through else await _ways_in(request, next_)
 
 
 @post("/sign-in", status_code=303, opt=needs(Needs.NOBODY))
