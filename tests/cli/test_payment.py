@@ -1,10 +1,14 @@
 """Paying from the terminal, and what it leaves behind in the pool, the books and the deliveries."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dewpond.cli.running import RunFile, Running
+from dewpond.settings import read_settings
 
 from .conftest import Ask, Type, work
 
@@ -132,3 +136,26 @@ def test_events_name_things_as_other_commands_take_them(ask: Ask, dewpond: Type)
     fact = json.loads(dewpond("events", "tail", "--most", "1", "--json").out)
     assert (fact["ids"]["payment_id"], fact["ids"]["person_id"]) == (asked.payment, person)
     assert fact["body"]["payment_id"] != asked.payment
+
+
+@pytest.mark.parametrize(
+    ("_case", "number", "neighbours", "said"),
+    [
+        ("its own shop", "lan1", (("127.0.0.1", 9),), "connection refused"),
+        ("anybody else near", "lan2", (("127.0.0.1", 10),), "loopback"),
+    ],
+)
+def test_a_clock_that_is_moved_beside_open_doors_calls_the_sandboxs_shop_only(
+    _case: str, number: str, neighbours: tuple[tuple[str, int], ...], said: str, ask: Ask, dewpond: Type
+) -> None:
+    asked = ask(number)
+    person = dewpond("people", "create", "Open", "--balance", "18", "--json").json["id"]
+    assert dewpond("pay", asked.payment, "--as", person).code == 0
+    run_file = RunFile(read_settings())
+    run_file.hold(Running(pid=os.getpid(), listeners=(("0.0.0.0", 8601),), neighbours=neighbours))  # noqa: S104 - told, never bound
+    try:
+        assert dewpond("world", "clock", "advance", "1s").code == 0
+    finally:
+        run_file.leave()
+    newest = dewpond("deliveries", "list", "--most", "1", "--json").json[0]
+    assert dewpond("deliveries", "show", newest["id"], "--json").json["log"][0]["outcome"] == said

@@ -16,7 +16,7 @@ from dewpond import merchants
 from dewpond.cli.desk import Place, open_desk
 from dewpond.cli.doors import usual_doors
 from dewpond.cli.run import _prepare
-from dewpond.cli.running import RunFile, Running
+from dewpond.cli.running import RunFile, Running, find_running
 from dewpond.cli.snapshots import _without_password, back_up
 from dewpond.cli.worlds import _listeners
 from dewpond.kit import clock, crypto, jobs, worlds
@@ -237,7 +237,7 @@ def test_the_clock_calls_as_far_as_the_servers_are_bound(
     if running is not None:
         run_file.hold(running)
     try:
-        assert _listeners(place) == listeners
+        assert _listeners(place, find_running(settings)) == listeners
     finally:
         run_file.leave()
 

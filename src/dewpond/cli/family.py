@@ -82,9 +82,14 @@ class Family:
             ),
             "DEWPOND_ACCESS_CODE": self.access_code,
             # Callbacks reach the shop of a sandbox also where private addresses are shut to them.
-            "DEWPOND_NEIGHBOURS": f"127.0.0.1:{self.shop.port}" if self.shop else "",
+            "DEWPOND_NEIGHBOURS": ",".join(f"{host}:{port}" for host, port in self.neighbours),
         }
         return dict(os.environ) | told
+
+    @property
+    def neighbours(self) -> tuple[tuple[str, int], ...]:
+        """The door (host, port) of the sandbox's shop, where it has one."""
+        return (("127.0.0.1", self.shop.port),) if self.shop else ()
 
     @property
     def _fds(self) -> tuple[int, ...]:

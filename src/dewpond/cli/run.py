@@ -81,7 +81,7 @@ def run(
                 house.start()
                 if not house.wait_until_ready(signals):
                     return
-                running = msgspec.structs.replace(running, is_ready=True)
+                running = msgspec.structs.replace(running, is_ready=True, neighbours=house.neighbours)
                 run_file.tell(running)
                 shop_url = house.shop.url if house.shop else ""
                 said = Told(access_code=house.access_code, trust_url=opened.trust_url, shop_url=shop_url)

@@ -28,6 +28,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     #: The doors (host, port) of its servers; None as long as it has none.
     listeners: tuple[tuple[str, int], ...] | None = None
+    #: The doors of a sandbox's own shop, which callbacks reach wherever the servers are bound.
+    neighbours: tuple[tuple[str, int], ...] = ()
     is_ready: bool = False
     #: Whether `world reset` brings the tea shop back.
     blank: bool = False

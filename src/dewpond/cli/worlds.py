@@ -16,7 +16,7 @@ import typer
 
 from dewpond.cli.desk import Desk, Place, open_desk
 from dewpond.cli.paper import Paper
-from dewpond.cli.running import find_running
+from dewpond.cli.running import Running, find_running
 from dewpond.cli.terminal import Json, answer, answering, moment, refuse
 from dewpond.kit import clock, worlds
 from dewpond.kit.worlds import World
@@ -133,9 +133,16 @@ async def _advance(desk: Desk, wish: datetime | timedelta, *, quiet: bool) -> No
     from dewpond.wiring import open_house
     from dewpond.worker import advance
 
-    settings, listeners = desk.place.settings, _listeners(desk.place)
+    settings, running = desk.place.settings, find_running(desk.place.settings)
     async with (
-        open_house(settings, dsn=desk.place.dsn, name="dewpond clock", pool_size=8, listeners=listeners) as house,
+        open_house(
+            settings,
+            dsn=desk.place.dsn,
+            name="dewpond clock",
+            pool_size=8,
+            listeners=_listeners(desk.place, running),
+            neighbours=running.neighbours if running else (),
+        ) as house,
         _driving(house),
     ):
         async with desk.db.transaction() as tx:
@@ -199,9 +206,8 @@ def _stopped_by_signals() -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _listeners(place: Place) -> Sequence[tuple[str, int]] | None:
+def _listeners(place: Place, running: Running | None) -> Sequence[tuple[str, int]] | None:
     """The doors of this world's servers, by which it is judged whom callbacks may reach; None where nobody knows."""
-    running = find_running(place.settings)
     if running is not None:
         return running.listeners
     return None if place.postgres is None else ()  # a database of another's may be served from elsewhere

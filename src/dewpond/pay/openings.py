@@ -85,7 +85,7 @@ async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Fa
     """
     if len({opening.key for opening in openings}) < len(openings):
         raise ValueError("openings with one key never share a batch")
-    fresh = [Opened(payment_id=PaymentId(new_id()), code=_new_code()) for _ in openings]
+    fresh = [Opened(payment_id=PaymentId(new_id()), code=new_code()) for _ in openings]
     created = set(await _insert(tx, openings, fresh))
     earlier = await _lock_earlier(
         tx, [o for o, new in zip(openings, fresh, strict=True) if new.payment_id not in created]
@@ -162,5 +162,9 @@ async def _lock_earlier(tx: Tx, openings: Sequence[Opening]) -> dict[tuple[Merch
     return {(row.merchant_id, row.merchant_reference): row for row in rows}
 
 
-def _new_code() -> str:
-    return random.token_urlsafe(12)  # 96 bits: not to be guessed while it lives
+def new_code() -> str:
+    """What a QR code carries: 96 bits, not to be guessed while it lives. It begins with a letter or a digit, so that
+    no terminal takes it for an option."""
+    while (code := random.token_urlsafe(12))[0] in "-_":
+        pass
+    return code

@@ -4,7 +4,6 @@ A scan ends in a payment like any other, only that nobody's server asked for it:
 called back.
 """
 
-import secrets as random
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -20,7 +19,7 @@ from dewpond.kit.money import CNY, AmountInvalid, Currency, Money
 from dewpond.kit.names import is_name
 from dewpond.merchants import AppId, MerchantId
 from dewpond.pay.accounts import open_merchant_accounts
-from dewpond.pay.openings import NewRequest, Opening
+from dewpond.pay.openings import NewRequest, Opening, new_code
 
 sql = queries(__file__)
 
@@ -89,7 +88,7 @@ async def create_standing_code(
         raise AppUnknown
     await open_merchant_accounts(tx, merchant_id, now=now, currency=currency)
     made = StandingCode(
-        code=random.token_urlsafe(12),  # 96 bits: nobody comes upon another shop's by trying
+        code=new_code(),
         merchant_id=MerchantId(merchant_id),
         app_id=AppId(app_id),
         title=title,
