@@ -210,8 +210,12 @@ async def serve(house: House, sockets: Mapping[str, socket.socket]) -> None:
     farewells: list[asyncio.Task[None]] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    # In a thread: whoever comes meanwhile is served, a little slower.
+    warming = loop.run_in_executor(None, web.warm_up) if porches else None
     try:
         await asyncio.gather(*(server.serve([door]) for server, door in servers))
+        if warming is not None:
+            await warming
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from dewpond.web import pages, warm_up, words
+from dewpond.web.words import Language
+
 
 @pytest.fixture
 def phone(visitors: Any) -> Any:
@@ -99,3 +102,12 @@ async def test_static_files_are_kept_for_ever_under_a_name_of_their_release(phon
 async def test_a_form_with_fields_of_its_own_invention_is_refused(phone: Any) -> None:
     answer = await phone.send_form("/settings", lang="en", is_operator="1")
     assert answer.status_code == 422
+
+
+def test_a_site_that_is_warm_has_every_template_compiled_and_both_languages_read() -> None:
+    """A template that does not compile shows here, and not to the first who opens its page."""
+    warm_up()
+    environment = pages._environment()
+    assert environment.cache is not None
+    assert len(environment.cache) == len(environment.list_templates()) > 50
+    assert words._catalogue.cache_info().currsize == len(Language)

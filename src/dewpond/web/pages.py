@@ -65,6 +65,17 @@ def render(template: str, **context: Any) -> str:
     return _environment().get_template(template).render(language=words.language(), **context)
 
 
+def warm_up() -> None:
+    """Compile every template and read what languages need, so that the first visitors wait for none of it. Takes about
+    a second of one processor and may run in a thread of its own, beside requests."""
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
+    static_mark()
+    words.warm_up()
+    import webauthn  # noqa: F401 - identity asks for it at the first passkey, and it takes a tenth of a second
+
+
 def page(request: Request[Any, Any, Any], template: str, *, status: int = 200, **context: Any) -> Response[str]:
     """A filled-in page. Beside `context` a template knows who visits, where, and which note to show."""
     note = NOTES.get(request.query_params.get("said", ""))

@@ -22,7 +22,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
 
 from dewpond.kit.clock import SHANGHAI
-from dewpond.kit.money import Money, places
+from dewpond.kit.money import CNY, Money, places
 
 _LOCALES: Final = Path(__file__).parent / "locales"
 
@@ -113,6 +113,20 @@ def ngettext(one: str, many: str, number: int) -> str:
 def marked(sentence: str) -> str:
     """Mark a sentence for the catalogue where it stands; it is translated where it is shown."""
     return sentence
+
+
+def warm_up() -> None:
+    """Read the catalogues and what babel knows of each language's money and dates."""
+    spoken, at = language(), datetime(2026, 1, 2, tzinfo=SHANGHAI)
+    for each in Language:
+        speak(each)
+        gettext("Pay")
+        money(Money(1, CNY))
+        percent(1)
+        short_day(at.date())
+        for write in (moment, day, clock_time):
+            write(at)
+    speak(spoken)
 
 
 # --- money, numbers, time ---------------------------------------------------------------------------------------------
