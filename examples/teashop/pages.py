@@ -6,10 +6,12 @@
 from collections.abc import Mapping
 from datetime import datetime
 from html import escape
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import segno
-from shop import Order, Refund
+from orders import Order, Refund
+from shop import ShopProblem
 from words import WORDS
 
 #: What is on the menu, in fen.
@@ -104,6 +106,10 @@ _BACK = Html(
     '<circle cx="32" cy="32" r="29"/><path d="M20 28h17a8 8 0 0 1 0 16h-9M28 19l-9 9 9 9"/></svg>'
 )
 
+_CLOCK = Html(
+    '<svg class="mark" viewBox="0 0 64 64" aria-hidden="true" focusable="false">'
+    '<circle cx="32" cy="32" r="29"/><path d="M32 16v16l11 7"/></svg>'
+)
 _CROSS = Html(
     '<svg class="mark" viewBox="0 0 64 64" aria-hidden="true" focusable="false">'
     '<circle cx="32" cy="32" r="29"/><path d="m22 22 20 20M42 22 22 42"/></svg>'
@@ -181,12 +187,15 @@ def order_title(order: Order, language: str) -> str:
 def order_section(order: Order, language: str, *, problem: str = "") -> Html:
     """The part of the page that changes as a whole, each time there is news."""
     words = WORDS[language]
-    if order.state == "paid":
-        told, inner = _told_of_paid(order, words), _paid(order, words)
-    elif order.state == "closed":
-        told, inner = words["closed"], _closed(order, words)
-    else:
-        told, inner = words["waiting"], _waiting(order, words)
+    match order.state:
+        case "paid":
+            told, inner = _told_of_paid(order, words), _paid(order, words)
+        case "waiting":
+            told, inner = words["waiting"], _waiting(order, words)
+        case "over":
+            told, inner = words["over"], _over(order, words)
+        case _:
+            told, inner = words[order.state], _ended(order, words)
     return html(
         '<section id="order" class="order {state}" data-version="{version}" data-events="/orders/{number}/events"'
         ' data-title="{title}" data-told="{told}" data-seconds="{seconds}">\n{problem}{inner}\n</section>',
@@ -195,7 +204,7 @@ def order_section(order: Order, language: str, *, problem: str = "") -> Html:
         number=order.number,
         title=order_title(order, language),
         told=problem or told,
-        seconds="" if order.seconds_left is None else order.seconds_left,
+        seconds=order.seconds_left if order.state == "waiting" else "",
         problem=html('<p class="problem">{it}</p>', it=problem) if problem else "",
         inner=inner,
     )
@@ -204,7 +213,7 @@ def order_section(order: Order, language: str, *, problem: str = "") -> Html:
 def _headline(order: Order, words: Mapping[str, str]) -> str:
     if order.state == "paid":
         return words["all_back" if _is_all_back(order) else "paid"]
-    return words["closed" if order.state == "closed" else "scan"]
+    return words["scan" if order.state == "waiting" else order.state]
 
 
 def _is_all_back(order: Order) -> bool:
@@ -214,9 +223,13 @@ def _is_all_back(order: Order) -> bool:
 def _told_of_paid(order: Order, words: Mapping[str, str]) -> str:
     if _is_all_back(order):
         return words["all_back_told"].format(sum=yuan(order.total))
-    if order.refunds:
-        return _told_of_refund(order.refunds[-1], words)
+    if refunds := _accepted(order):
+        return _told_of_refund(refunds[-1], words)
     return words["paid_told"].format(sum=yuan(order.total))
+
+
+def _accepted(order: Order) -> list[Refund]:
+    return [refund for refund in order.refunds if refund.status != "REFUSED"]
 
 
 def _told_of_refund(refund: Refund, words: Mapping[str, str]) -> str:
@@ -228,7 +241,7 @@ def _waiting(order: Order, words: Mapping[str, str]) -> Html:
     return html(
         """<div class="what"><h1 tabindex="-1">{scan}</h1><p class="sum">{sum}</p><p class="item">{item}</p></div>
 <div class="qr" role="img" aria-label="{qr}">{code}</div>
-<div class="ways"><p class="pulse">{waiting}{left}</p>{link}
+<div class="ways"><p class="pulse">{waiting}{left}</p>{link}{near}
 <details><summary>{code_says}</summary><p><code id="code-url">{code_url}</code></p></details>{after}</div>""",
         **_words(words, "scan", "waiting", "code_says"),
         sum=yuan(order.total),
@@ -237,6 +250,7 @@ def _waiting(order: Order, words: Mapping[str, str]) -> Html:
         code=_qr_code(order.code_url),
         left=_time_left(order, words),
         link=_link(order.code_url, words["open_here"]),
+        near=_near(order.code_url, words),
         code_url=order.code_url,
         after=_after(words),
     )
@@ -248,8 +262,6 @@ def _qr_code(text: str) -> Html:
 
 
 def _time_left(order: Order, words: Mapping[str, str]) -> Html:
-    if order.seconds_left is None:
-        return Html("")
     minutes, seconds = divmod(order.seconds_left, 60)
     clock = html('<span id="clock" role="timer">{time}</span>', time=f"{minutes}:{seconds:02d}")
     return html(' <span class="left">{told}</span>', told=html(words["left"], time=clock))
@@ -262,13 +274,43 @@ def _link(url: str, words: str) -> Html:
     return html('<a class="plain" href="{url}" target="_blank" rel="noopener">{words}</a>', url=url, words=words)
 
 
-def _closed(order: Order, words: Mapping[str, str]) -> Html:
+def _near(url: str, words: Mapping[str, str]) -> Html:
+    """A word of warning where the code leads to this very machine: a phone that scans it finds nothing there."""
+    host = urlsplit(url).hostname or ""
+    try:
+        is_near = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_near = False
+    if not is_near:
+        return Html("")
+    told = html(words["near"], command=Html("<code>make run ARGS=--lan</code>"))
+    return html('<p class="note near">{told}</p>', told=told)
+
+
+def _over(order: Order, words: Mapping[str, str]) -> Html:
     return html(
-        '<div class="what">{mark}<h1 tabindex="-1">{closed}</h1><p class="sum">{sum}</p><p class="item">{item}</p>'
-        "<p>{closed_why}</p>{after}</div>",
-        mark=_CROSS,
+        '<div class="what">{mark}<h1 tabindex="-1">{over}</h1><p class="sum">{sum}</p><p class="item">{item}</p>'
+        '<p class="pulse">{over_why}</p>{after}</div>',
+        mark=_CLOCK,
         after=_after(words),
-        **_words(words, "closed", "closed_why"),
+        **_words(words, "over", "over_why"),
+        sum=yuan(order.total),
+        item=order.description,
+    )
+
+
+def _ended(order: Order, words: Mapping[str, str]) -> Html:
+    """Expired or closed: the same again is one tap away."""
+    return html(
+        """<div class="what">{mark}<h1 tabindex="-1">{headline}</h1><p class="sum">{sum}</p><p class="item">{item}</p>
+<p>{ended_why}</p>
+<form class="again" method="post" action="/orders"><input type="hidden" name="amount" value="{sum}">
+<input type="hidden" name="description" value="{item}"><button class="plain">{again}</button></form>
+{after}</div>""",
+        mark=_CROSS,
+        headline=_headline(order, words),
+        after=_after(words),
+        **_words(words, "ended_why", "again"),
         sum=yuan(order.total),
         item=order.description,
     )
@@ -282,13 +324,13 @@ def _paid(order: Order, words: Mapping[str, str]) -> Html:
 {when}<dt>{number}</dt><dd><code id="transaction-id">{transaction_id}</code></dd>
 <dt>{order_label}</dt><dd><code>{order}</code></dd>
 </dl>
-{refunds}</div>
+{refunds}{elsewhere}</div>
 {give_back}
 {after}""",
         mark=_BACK if _is_all_back(order) else _CHECK,
         headline=_headline(order, words),
         sum=yuan(order.total),
-        thanks=_told_of_paid(order, words) if order.refunds else words["thanks"],
+        thanks=_told_of_paid(order, words) if _accepted(order) else words["thanks"],
         item_label=words["item"],
         item=order.description,
         when=_when(order, words),
@@ -297,6 +339,7 @@ def _paid(order: Order, words: Mapping[str, str]) -> Html:
         order_label=words["order"],
         order=order.number,
         refunds=_refunds(order, words),
+        elsewhere=html('<p class="note elsewhere">{it}</p>', it=words["elsewhere"]) if order.elsewhere else "",
         give_back=_give_back(order, words),
         after=_after(words),
     )
@@ -350,6 +393,25 @@ def _give_back(order: Order, words: Mapping[str, str]) -> Html:
         nth=len(order.refunds) + 1,
         buttons=join(buttons),
     )
+
+
+# --- problems ---------------------------------------------------------------------------------------------------------
+
+
+def why_not(problem: ShopProblem, language: str) -> str:
+    """A problem in a sentence. The payment service's own ones are in a language of its choice; codes are for all."""
+    words = WORDS[language]
+    if problem.status < 500 and problem.code:
+        return words["refused"].format(code=problem.code)
+    return words["no_service" if problem.code else problem.word]
+
+
+def why_no_refund(problem: ShopProblem, language: str) -> str:
+    """Why money was not given back, or is not known to be."""
+    words = WORDS[language]
+    if problem.status >= 500:
+        return words["no_refund_known"]
+    return words.get(f"no_refund_{problem.code}") or why_not(problem, language)
 
 
 def problem_page(language: str, told: str) -> Html:

@@ -3,7 +3,7 @@
 It knows nothing of Dewpond but the folder of key files that `dewpond merchants create` writes, and speaks through the
 package `wechatpayv3` as it is on PyPI. Run it beside the world:
 
-    python server.py --keys DIR [--mode certificate|public-key] [--port 8700]
+    python server.py --keys DIR [--mode certificate|public-key] [--port 8700] [--orders FILE]
 
 For people, in a browser:
 
@@ -28,7 +28,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -39,12 +38,12 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pages
-from shop import CODE_SECONDS, Shop, ShopProblem, say
+from orders import OrderBook
+from shop import LARGEST_SUM, Shop, ShopProblem, say
 from wechatpayv3 import WeChatPay, WeChatPayType
 from words import WORDS, choose_language
 
 BODY_LIMIT = 64 * 1024
-LARGEST_SUM = 1_000_000
 STATIC = Path(__file__).parent / "static"
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 #: Nothing on a page but what comes from this server as a file of its own; nobody may put the pages into theirs.
@@ -71,9 +70,11 @@ def open_wechatpay(keys: Path, mode: str, notify_url: str, base_url: str = "") -
         options |= {"public_key": (keys / "pub_key.pem").read_text(), "public_key_id": merchant["public_key_id"]}
     else:
         # Without a certificate at hand the SDK would ask the real service for one before it can be pointed elsewhere.
-        folder = tempfile.mkdtemp(prefix="teashop-")
+        # It keeps those there that come after the first.
+        folder = keys / "certificates"
+        folder.mkdir(exist_ok=True)
         shutil.copy(keys / "platform_cert.pem", folder)
-        options["cert_dir"] = folder
+        options["cert_dir"] = str(folder)
     wechatpay = WeChatPay(**options)
     wechatpay._core._gate_way = (base_url or merchant["base_url"]).rstrip("/")
     return wechatpay, merchant
@@ -106,12 +107,9 @@ class Counter(BaseHTTPRequestHandler):
         try:
             path, _, _ = self.path.partition("?")
             answer = self._answer(method, path.strip("/").split("/"), self._body())
-        except ShopProblem as problem:
-            say(f"{method} {self.path}: {problem.status} {problem.told}")
-            answer = self._refuse(problem.status, problem.told)
         except Exception as error:  # noqa: BLE001 - a shop stays open
             say(f"{method} {self.path}: {type(error).__name__}: {error}")
-            answer = self._refuse(500, str(error))
+            answer = self._refuse(_problem(error))
         if answer is not None:
             self._send(answer)
 
@@ -128,7 +126,7 @@ class Counter(BaseHTTPRequestHandler):
             case "POST", ["orders"] if self._is_form(body):
                 return self._open_by_form(self._fields(body))
             case "GET", ["orders", number, "page"]:
-                self.shop.ask_if_late(number)
+                self.shop.ask_if_late(number, 1)  # who looks anew wants to know
                 return self._order(number)
             case "GET", ["orders", number, "events"]:
                 self._follow(number)
@@ -146,7 +144,7 @@ class Counter(BaseHTTPRequestHandler):
             case "GET", ["orders", number]:
                 now = self.shop.query(number)
                 order = self.shop.find(number)
-                known = {"description": order.description, "total": order.total, "told": order.told}
+                known = {"description": order.description, "total": order.total, "told": self.shop.told(number)}
                 refunds = [refund.number for refund in order.refunds]
                 return _json({"out_trade_no": number, **known, "refunds": refunds, "now": now})
             case "POST", ["orders", number, "refunds"]:
@@ -157,7 +155,7 @@ class Counter(BaseHTTPRequestHandler):
             case "POST", ["orders", number, "close"]:
                 self.shop.close(number)
                 return _json({"closed": True})
-        raise ShopProblem(404, "there is nothing here")
+        raise ShopProblem(404, "there is nothing here", "no_page")
 
     # --- pages --------------------------------------------------------------------------------------------------------
 
@@ -173,7 +171,7 @@ class Counter(BaseHTTPRequestHandler):
         if total is None:
             return self._counter(400, problem=words["bad_amount"], **typed)
         description = words[tea] if tea else " ".join(typed["description"].split())[:40] or words["tea"]
-        order = self.shop.open_order(description, total, CODE_SECONDS)
+        order = self.shop.open_order(description, total)
         return _see(f"/orders/{order.number}/page")
 
     def _order(self, number: str, *, status: int = 200, problem: str = "") -> Answer:
@@ -182,21 +180,18 @@ class Counter(BaseHTTPRequestHandler):
         return self._page(title, body, status=status, here=f"/orders/{number}/page", live=True)
 
     def _refund_by_form(self, number: str, fields: dict[str, str]) -> Answer:
-        order, amount, nth = self.shop.find(number), _whole(fields.get("amount")), _whole(fields.get("nth"))
-        if 0 < nth <= len(order.refunds):  # pressed twice, or on a page that is not of today
-            return _see(f"/orders/{number}/page")
-        if nth != len(order.refunds) + 1 or not 0 < amount <= order.left:
-            raise ShopProblem(400, "there is not that much to give back")
-        words = WORDS[self.language]
+        amount, nth = _whole(fields.get("amount")), _whole(fields.get("nth"))
+        self.shop.ask_if_late(number, 0)  # staff may have given money back elsewhere since the page was shown
+        order, words = self.shop.find(number), WORDS[self.language]
+        is_new = nth == len(order.refunds) + 1  # else pressed twice
+        if not 0 < nth <= len(order.refunds) + 1 or (is_new and not 0 < amount <= order.left):
+            return self._order(number, status=400, problem=words["too_much"])
         try:
             self.shop.refund(number, amount, nth)
-        except ShopProblem as problem:
-            say(f"order {number}: {amount} fen not given back: {problem.told}")
-            told = words["no_refund"].format(reason=_sentence(problem.told))
-            return self._order(number, status=problem.status, problem=told)
-        except OSError as error:
+        except (ShopProblem, OSError) as error:
+            problem = _problem(error)
             say(f"order {number}: {amount} fen not given back: {error}")
-            return self._order(number, status=502, problem=words["no_service"])
+            return self._order(number, status=problem.status, problem=pages.why_no_refund(problem, self.language))
         return _see(f"/orders/{number}/page")
 
     def _follow(self, number: str) -> None:
@@ -225,28 +220,22 @@ class Counter(BaseHTTPRequestHandler):
     def _static(self, name: str) -> Answer:
         file = STATIC / name
         if name not in {one.name for one in STATIC.iterdir()} or file.suffix not in KINDS:
-            raise ShopProblem(404, "there is nothing here")
+            raise ShopProblem(404, "there is nothing here", "no_page")
         return Answer(kind=KINDS[file.suffix], body=file.read_bytes(), headers={"Cache-Control": "no-cache"})
 
-    def _page(self, title: str, body: pages.Html, *, status: int = 200, here: str = "/", live: bool = False) -> Answer:
+    def _page(self, title: str, body: pages.Html, status: int = 200, *, here: str = "/", live: bool = False) -> Answer:
         text = pages.page(self.shop.name, self.language, title, body, here=here, live=live)
         headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
         if self._chosen:
             headers["Set-Cookie"] = f"teashop_language={self._chosen}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly"
         return Answer(status=status, kind="text/html; charset=utf-8", body=text.encode(), headers=headers)
 
-    def _refuse(self, status: int, told: object) -> Answer:
-        """A problem, in the form that was asked for."""
+    def _refuse(self, problem: ShopProblem) -> Answer:
+        """A problem, in the form and the language that were asked for."""
         if "text/html" not in self.headers.get("Accept", ""):
-            return _json({"code": "FAIL", "message": told}, status=status)
-        words = WORDS[self.language]
-        if status == 404:
-            told = words["no_order" if self.path.startswith("/orders/") else "no_page"]
-        elif status >= 500:
-            told = words["no_service"]
-        else:
-            told = f"{words['trouble']} {_sentence(told)}"
-        return self._page(words["trouble"], pages.problem_page(self.language, told), status=status)
+            return _json({"code": "FAIL", "message": problem.told}, status=problem.status)
+        told = pages.why_not(problem, self.language)
+        return self._page(WORDS[self.language]["trouble"], pages.problem_page(self.language, told), problem.status)
 
     # --- what was sent ------------------------------------------------------------------------------------------------
 
@@ -270,13 +259,13 @@ class Counter(BaseHTTPRequestHandler):
         """A form on somebody else's page must not order or give back in a visitor's name; browsers say whose it is."""
         origin = self.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != self.headers.get("Host"):
-            raise ShopProblem(403, "this form is not from this shop")
+            raise ShopProblem(403, "this form is not from this shop", "no_form")
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > BODY_LIMIT:
             self.close_connection = True  # what follows is not read, and must not be taken for the next request
-            raise ShopProblem(413, "too long, or nobody knows how long")
+            raise ShopProblem(413, "too long, or nobody knows how long", "no_form")
         return self.rfile.read(int(length))
 
     def _is_form(self, body: bytes) -> bool:
@@ -289,7 +278,7 @@ class Counter(BaseHTTPRequestHandler):
         try:
             fields = parse_qs(body.decode(), errors="strict", max_num_fields=10)
         except ValueError:
-            raise ShopProblem(400, "not a form of this shop") from None
+            raise ShopProblem(400, "not a form of this shop", "no_form") from None
         return {name: values[0] for name, values in fields.items()}
 
     @staticmethod
@@ -341,9 +330,13 @@ def _whole(text: str | None) -> int:
     return int(text) if text and re.fullmatch(r"[0-9]{1,9}", text) else 0
 
 
-def _sentence(told: object) -> str:
-    """What the payment service, or the shop, has to say of a problem."""
-    return str(told.get("message", "")) if isinstance(told, dict) else str(told)
+def _problem(error: Exception) -> ShopProblem:
+    """What went wrong, as a problem."""
+    if isinstance(error, ShopProblem):
+        return error
+    if isinstance(error, OSError):  # of the connection to the payment service
+        return ShopProblem(502, str(error), "no_service")
+    return ShopProblem(500, str(error))
 
 
 def read_sum(text: str) -> int | None:
@@ -358,7 +351,11 @@ def read_sum(text: str) -> int | None:
 def _tidy(shop: Shop) -> None:
     while True:
         time.sleep(1)
-        shop.close_overdue()
+        try:
+            shop.close_overdue()
+            shop.chase_refunds()
+        except Exception as error:  # noqa: BLE001 - in a second, then
+            say(f"tidying up: {type(error).__name__}: {error}")
 
 
 def main() -> None:
@@ -367,13 +364,15 @@ def main() -> None:
     parser.add_argument("--mode", choices=("certificate", "public-key"), default="certificate")
     parser.add_argument("--port", type=int, default=8700, help="0 takes any free one")
     parser.add_argument("--base-url", default="", help="where the payment service is; merchant.json says it otherwise")
+    parser.add_argument("--orders", type=Path, help="the order book, by default orders.sqlite3 beside the keys")
     words = parser.parse_args()
     server = Door(("127.0.0.1", words.port), Counter)
     here = f"http://127.0.0.1:{server.server_port}"
     wechatpay, merchant = open_wechatpay(words.keys, words.mode, f"{here}/notify", words.base_url)
-    Counter.shop = Shop(wechatpay, merchant["name"])
+    Counter.shop = shop = Shop(wechatpay, merchant["name"], OrderBook(words.orders or words.keys / "orders.sqlite3"))
     say(f"{merchant['name']} ({merchant['mchid']}) speaks {words.mode} mode with {wechatpay._core._gate_way}")
-    threading.Thread(target=_tidy, args=(Counter.shop,), daemon=True).start()
+    threading.Thread(target=shop.catch_up, daemon=True).start()
+    threading.Thread(target=_tidy, args=(shop,), daemon=True).start()
     print(f"open at {here}", flush=True)
     try:
         server.serve_forever()

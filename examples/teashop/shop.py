@@ -1,148 +1,165 @@
-"""The shop itself: its orders, and what it has been told of them over WeChat Pay's wire.
-
-    waiting ──▶ paid, whose refunds are PROCESSING, then SUCCESS, CLOSED or ABNORMAL
-       └──────▶ closed      (by the shop when its time is over, or by the payment service)
+"""The shop itself: opens orders over WeChat Pay's wire, hears what becomes of them, gives money back.
 
 What the payment service says by itself (callbacks) and what it answers when asked (queries) are taken in the same way:
-whichever comes first is believed, the other one changes nothing.
+whichever comes first is believed, the other one changes nothing. What the shop knows is in its order book, `orders.py`.
 """
 
 import json
+import re
 import secrets
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from orders import Order, OrderBook, Refund
 from wechatpayv3 import WeChatPay
 
 #: A code on the page is good for this long, then the shop takes the order back.
 CODE_SECONDS = 15 * 60
-#: Without news for this long, a page that waits lets the shop ask.
+#: Without news for this long, a page that waits for some lets the shop ask.
 LATE_SECONDS = 5
+#: And where there may be none for ever: a paid order on a page; for days: a refund that nobody looks at.
+CALM_SECONDS = 30
+#: In fen.
+LARGEST_SUM = 1_000_000
+CHINA = timezone(timedelta(hours=8))
 
 
 class ShopProblem(Exception):
-    """Something the payment service or a visitor did not want; told to the visitor."""
+    """Something the payment service or the shop did not want.
 
-    def __init__(self, status: int, told: object) -> None:
-        super().__init__(told)
+    Programs are told it as it is, people by `word`: the name of a sentence in `words.py`.
+    """
+
+    def __init__(self, status: int, told: object, word: str = "trouble") -> None:
+        super().__init__(f"{status} {told}")
         self.status = status
         self.told = told
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refund:
-    """Money on its way back, under the shop's own number for it."""
-
-    number: str
-    amount: int  # in fen, as everywhere here
-    status: str = "PROCESSING"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One order as far as the shop knows; every piece of news makes a new one with a higher version."""
-
-    number: str
-    description: str
-    total: int
-    code_url: str = ""
-    state: str = "waiting"
-    until: float | None = None  # by time.monotonic(); None is for as long as the payment service keeps it open
-    transaction_id: str = ""
-    paid_at: str = ""
-    refunds: tuple[Refund, ...] = ()
-    told: tuple[dict[str, Any], ...] = ()
-    version: int = 0
+        self.word = word
 
     @property
-    def given_back(self) -> int:
-        """What is back or on its way back; a refund that was closed is neither."""
-        return sum(refund.amount for refund in self.refunds if refund.status != "CLOSED")
+    def code(self) -> str:
+        """The payment service's word for it; empty where it was the shop that refused."""
+        return str(self.told.get("code", "")) if isinstance(self.told, dict) else ""
 
     @property
-    def left(self) -> int:
-        """What can still be given back."""
-        return self.total - self.given_back if self.state == "paid" else 0
-
-    @property
-    def seconds_left(self) -> int | None:
-        """How long it can still be paid, if there is an end to that."""
-        return None if self.until is None else max(0, round(self.until - time.monotonic()))
-
-    @property
-    def awaits_news(self) -> bool:
-        """Whether the payment service has something to tell that the shop does not know yet."""
-        return self.state == "waiting" or any(refund.status == "PROCESSING" for refund in self.refunds)
+    def detail(self) -> dict[str, Any]:
+        """What it says beyond its sentence."""
+        detail = self.told.get("detail") if isinstance(self.told, dict) else None
+        return detail if isinstance(detail, dict) else {}
 
 
 class Shop:
-    """Opens orders, hears what becomes of them, gives money back. Remembers for as long as it runs."""
+    """What the shop does; what it knows is in its book."""
 
-    def __init__(self, wechatpay: WeChatPay, name: str) -> None:
+    def __init__(self, wechatpay: WeChatPay, name: str, book: OrderBook) -> None:
         self.name = name
         self._wechatpay = wechatpay
-        self._orders: dict[str, Order] = {}
+        self._book = book
+        #: How far the payment service's clock is ahead of ours, in seconds: see `_prepay`.
+        self._ahead = 0.0
+        #: When it was last asked about an order.
         self._asked: dict[str, float] = {}
-        #: Held to change an order; whoever waits for news of one waits here.
-        self._news = threading.Condition()
+        self._asking = threading.Lock()
 
     # --- what visitors wish -------------------------------------------------------------------------------------------
 
-    def open_order(self, description: str, total: int, seconds: int | None = None) -> Order:
-        """Ask for money; with `seconds` only for that long."""
+    def open_order(self, description: str, total: int) -> Order:
+        """Ask for money, for a quarter of an hour."""
+        if not 0 < total <= LARGEST_SUM:
+            raise ShopProblem(400, f"a total is from 1 to {LARGEST_SUM} fen", "bad_amount")
         number = f"tea{secrets.token_hex(10)}"
-        self._asked[number] = time.monotonic()
-        # Kept before it is asked for: the callback of a fast payer must find it.
-        self._keep(Order(number=number, description=description, total=total))
+        order = Order(number=number, description=description, total=total, until=time.time() + CODE_SECONDS)
+        # In the book before it is asked for: the callback of a fast payer must find it. Where the answer is lost, or
+        # the server is, nobody has seen the code, and the order is taken back with all others that nobody pays.
+        self._book.add(order)
+        self._may_ask(number)
+        try:
+            code_url = self._prepay(order)
+        except ShopProblem as problem:
+            if problem.status < 500:
+                self._book.end(number, "closed")
+            raise
+        self._book.give_code(number, code_url)
+        say(f"order {number}: {description}, {total} fen, asks to be paid at {code_url}")
+        return self.find(number)
+
+    def _prepay(self, order: Order, *, is_last_try: bool = False) -> str:
+        """What the code shall say, which can be paid for as long as the shop's page counts down.
+
+        By the shop's own clock, as any shop does it: machines keep the right time. Only a sandbox's clock can be moved
+        ahead, and then a `time_expire` of ours is over before it begins. Refusing it, the sandbox says what time it is
+        there; the shop asks once more by that time, and keeps to it from then on.
+        """
+        expires = datetime.fromtimestamp(order.until + self._ahead, CHINA)
         try:
             answer = self._ask(
                 *self._wechatpay.pay(
-                    description=description, out_trade_no=number, amount={"total": total, "currency": "CNY"}
+                    description=order.description,
+                    out_trade_no=order.number,
+                    amount={"total": order.total, "currency": "CNY"},
+                    time_expire=expires.isoformat(timespec="seconds"),
                 )
             )
-        except ShopProblem:
-            del self._orders[number]
-            raise
-        say(f"order {number}: {description}, {total} fen, asks to be paid at {answer['code_url']}")
-        # The shop closes it itself rather than by `time_expire`: a sandbox's clock may stand elsewhere than ours.
-        until = None if seconds is None else time.monotonic() + seconds
-        return self._change(number, code_url=answer["code_url"], until=until)
+        except ShopProblem as problem:
+            if is_last_try or problem.detail.get("field") != "/time_expire":
+                raise
+            self._ahead = _seconds_ahead(problem)
+            say(f"the payment service's clock is {self._ahead:.0f} s ahead of ours")
+            return self._prepay(order, is_last_try=True)
+        return str(answer["code_url"])
 
     def query(self, number: str) -> dict[str, Any]:
-        """What the payment service says of an order now."""
-        self.find(number)
-        now = self._ask(*self._wechatpay.query(out_trade_no=number))
+        """What the payment service says of an order now, by both of its numbers."""
+        now = self._query(number)
         if now.get("transaction_id"):
             again = self._ask(*self._wechatpay.query(transaction_id=now["transaction_id"]))
             if again != now:
                 raise ShopProblem(502, "the two numbers of one order lead to two answers")
-        self._learn(number, now)
         return now
 
     def refund(self, number: str, amount: int, nth: int | None = None) -> Refund:
         """Give money back, as the order's `nth` refund.
 
-        A refund's number is made of the order's and `nth`: a button that is pressed twice asks twice for the same
-        refund, and the payment service knows that it is the same.
+        A refund's number is made of the order's and `nth`: a button that is pressed twice, and an answer that was
+        lost, lead to the same refund. It is in the book before it is asked for: what nobody answered is asked again.
         """
-        order = self.find(number)
-        refund_number = f"{number}r{nth or len(order.refunds) + 1}"
-        answer = self._ask(
-            *self._wechatpay.refund(
-                out_refund_no=refund_number,
-                out_trade_no=number,
-                reason="the tea was cold",
-                amount={"refund": amount, "total": order.total, "currency": "CNY"},
+        with self._book.transaction():
+            order = self.find(number)
+            nth = nth or len(order.refunds) + 1
+            if nth <= len(order.refunds):
+                return order.refunds[nth - 1]
+            if nth > len(order.refunds) + 1 or not 0 < amount <= order.total:
+                raise ShopProblem(400, "there is not that much to give back", "too_much")
+            refund = Refund(number=f"{number}r{nth}", amount=amount)
+            self._book.put_refund(number, refund)
+        return self._give_back(order, refund)
+
+    def _give_back(self, order: Order, refund: Refund) -> Refund:
+        try:
+            answer = self._ask(
+                *self._wechatpay.refund(
+                    out_refund_no=refund.number,
+                    out_trade_no=order.number,
+                    reason="the tea was cold",
+                    amount={"refund": refund.amount, "total": order.total, "currency": "CNY"},
+                )
             )
-        )
-        say(f"order {number}: gives back {amount} fen as {refund_number}, {answer['status']}")
-        self._learn_refund(number, refund_number, amount, answer["status"])
-        return Refund(number=refund_number, amount=amount, status=answer["status"])
+        except ShopProblem as problem:
+            # A clear no. After anything else nobody knows, and it is asked for again by the same number.
+            if problem.status < 500:
+                self._book.put_refund(order.number, replace(refund, status="REFUSED"))
+                if problem.code == "INVALID_REQUEST" and refund.amount <= self.find(order.number).left:
+                    self._book.note_elsewhere(order.number)  # there should have been enough
+            raise
+        say(f"order {order.number}: gives back {refund.amount} fen as {refund.number}, {answer['status']}")
+        refund = replace(refund, status=answer["status"])
+        self._book.put_refund(order.number, refund)
+        return refund
 
     def query_refund(self, refund_number: str) -> dict[str, Any]:
         """What the payment service says of a refund now."""
@@ -151,14 +168,21 @@ class Shop:
     def close(self, number: str) -> None:
         """Take an order back that nobody has paid."""
         self.find(number)
+        self._close(number, "closed")
+
+    def _close(self, number: str, state: str) -> None:
         self._ask(*self._wechatpay.close(out_trade_no=number))
-        self._change(number, state="closed")
-        say(f"order {number}: closed")
+        if self._book.end(number, state):
+            say(f"order {number}: {state}")
 
     # --- what the payment service tells -------------------------------------------------------------------------------
 
     def hear(self, headers: dict[str, str], body: bytes) -> None:
-        """A callback: believed only if the SDK can verify and decrypt it."""
+        """A callback: believed only if the SDK can verify and decrypt it, and heard once however often it comes.
+
+        When this returns, it is in the book and may be answered with 200. Everything else is answered by a problem, and
+        so it comes again: also what is told of an order that is not in the book, which somebody should look into.
+        """
         try:
             told = self._wechatpay.callback(headers=headers, body=body)
         except Exception as error:  # noqa: BLE001 - the SDK has an exception for each way in which it is no callback
@@ -166,51 +190,80 @@ class Shop:
             told = None
         if not told:
             raise ShopProblem(401, "this callback is not from the payment service")
-        resource = told["resource"]
-        number = resource.get("out_trade_no", "")
-        with self._news:
-            order = self.find(number)
-            if told["id"] in {earlier["id"] for earlier in order.told}:
-                return  # callbacks may come twice
-            said = {"id": told["id"], "event_type": told["event_type"], "resource": resource}
-            self._change(number, told=(*order.told, said))
+        resource, event_type = told["resource"], told["event_type"]
+        number = str(resource.get("out_trade_no", ""))
+        with self._book.transaction():
+            if self._book.find(number) is None:
+                say(f"was told {event_type} of {number}, which is not in the book (callback {told['id']})")
+            self.find(number)
+            if not self._book.keep_callback(told["id"], number, event_type, resource):
+                return
             if "out_refund_no" in resource:
                 amount, status = resource["amount"]["refund"], resource["refund_status"]
-                self._learn_refund(number, resource["out_refund_no"], amount, status)
+                self._book.put_refund(number, Refund(number=resource["out_refund_no"], amount=amount, status=status))
             else:
                 self._learn(number, resource)
-        say(f"order {number}: was told {said['event_type']}")
+        say(f"order {number}: was told {event_type}")
 
-    def ask_if_late(self, number: str) -> None:
-        """Ask what a callback should have told by now; quietly, and not more often than every few seconds."""
+    def ask_if_late(self, number: str, pause: float = LATE_SECONDS) -> None:
+        """Ask what a callback should have told by now, and what no callback tells (that staff gave money back in the
+        merchant's console); quietly, and only if nobody has asked for some seconds."""
         order = self.find(number)
-        if not order.awaits_news or not self._may_ask(number):
-            return
+        if (order.awaits_news or order.left) and self._may_ask(number, pause):
+            self._ask_about(order)
+
+    def _ask_about(self, order: Order) -> bool:
+        """Ask about an order and its refunds; whether the payment service was there to answer."""
         try:
-            if order.state == "waiting":
-                self.query(number)
+            if order.state in {"waiting", "over"} or order.left:
+                self._query(order.number)
             for refund in order.refunds:
                 if refund.status == "PROCESSING":
-                    status = self.query_refund(refund.number)["status"]
-                    self._learn_refund(number, refund.number, refund.amount, status)
+                    self._ask_about_refund(order, refund)
         except Exception as error:  # noqa: BLE001 - no answer now; whoever waits goes on waiting
-            say(f"order {number}: asked, and learned nothing: {error}")
+            say(f"order {order.number}: asked, and learned nothing: {error}")
+            return not isinstance(error, OSError)
+        return True
+
+    def _ask_about_refund(self, order: Order, refund: Refund) -> None:
+        try:
+            status = self.query_refund(refund.number)["status"]
+        except ShopProblem as problem:
+            if problem.status != 404:
+                raise
+            self._give_back(order, refund)  # the first time it never got there
+        else:
+            self._book.put_refund(order.number, replace(refund, status=status))
+
+    def catch_up(self) -> None:
+        """Ask about everything that may have been told to a closed door; returns when all of it was answered."""
+        for number in self._book.unsettled():
+            while not self._ask_about(self.find(number)):
+                time.sleep(LATE_SECONDS)
 
     def close_overdue(self) -> None:
         """Take back every order whose time is over. One that was paid at the last moment is refused, and asked for."""
-        for order in list(self._orders.values()):
-            if order.state == "waiting" and order.seconds_left == 0 and self._may_ask(order.number):
-                try:
-                    self.close(order.number)
-                except Exception as error:  # noqa: BLE001 - later, then
-                    say(f"order {order.number}: cannot be closed now: {error}")
-                    self._asked[order.number] = 0.0
-                    self.ask_if_late(order.number)
+        for number in self._book.overdue():
+            if not (self._book.end(number, "over") or self._may_ask(number)):
+                continue
+            try:
+                self._close(number, "expired")
+            except ShopProblem as problem:
+                say(f"order {number}: is not to be closed: {problem}")
+                self._ask_about(self.find(number))
+            except Exception as error:  # noqa: BLE001 - later, then
+                say(f"order {number}: cannot be closed now: {error}")
 
-    def _may_ask(self, number: str) -> bool:
-        with self._news:
+    def chase_refunds(self) -> None:
+        """Ask about money on its way back that nobody has told or asked about for a while."""
+        for number in self._book.refunding():
+            self.ask_if_late(number, CALM_SECONDS)
+
+    def _may_ask(self, number: str, pause: float = LATE_SECONDS) -> bool:
+        with self._asking:
             now = time.monotonic()
-            if now - self._asked.get(number, 0.0) < LATE_SECONDS:
+            self._asked = {one: at for one, at in self._asked.items() if now - at < CALM_SECONDS}
+            if now - self._asked.get(number, -CALM_SECONDS) < pause:
                 return False
             self._asked[number] = now
             return True
@@ -219,62 +272,48 @@ class Shop:
 
     def find(self, number: str) -> Order:
         """The order as it is known now."""
-        try:
-            return self._orders[number]
-        except KeyError:
-            raise ShopProblem(404, "this shop knows no such order") from None
+        order = self._book.find(number)
+        if order is None:
+            raise ShopProblem(404, "this shop knows no such order", "no_order")
+        return order
+
+    def told(self, number: str) -> list[dict[str, Any]]:
+        """The callbacks that were heard of an order."""
+        return self._book.callbacks(number)
 
     def follow(self, number: str) -> Iterator[Order | None]:
         """The order as it is, then again at each change; None each time it has been quiet for a while."""
         order = self.find(number)
         yield order
         while True:
-            seen = order.version
-            with self._news:
-                self._news.wait_for(partial(self._has_news, number, seen), LATE_SECONDS)
+            seen = order
+            self._book.wait(seen, LATE_SECONDS)
             order = self.find(number)
-            if order.version > seen:
+            if order != seen:
                 yield order
             else:
                 yield None
-                self.ask_if_late(number)
+                self.ask_if_late(number, LATE_SECONDS if order.awaits_news else CALM_SECONDS)
 
-    def _has_news(self, number: str, seen: int) -> bool:
-        return self.find(number).version > seen
+    def _query(self, number: str) -> dict[str, Any]:
+        self.find(number)
+        now = self._ask(*self._wechatpay.query(out_trade_no=number))
+        self._learn(number, now)
+        return now
 
     def _learn(self, number: str, transaction: dict[str, Any]) -> None:
         """What a callback or a query says of the payment."""
+        order = self.find(number)
+        if transaction["amount"]["total"] != order.total:
+            raise ShopProblem(502, f"order {number} is of {order.total} fen, and was told as {transaction['amount']}")
         match transaction["trade_state"]:
             case "SUCCESS" | "REFUND":
-                known = {"transaction_id": transaction["transaction_id"], "paid_at": transaction["success_time"]}
-                self._change(number, state="paid", **known)
+                self._book.pay(number, transaction["transaction_id"], transaction["success_time"])
             case "CLOSED" | "REVOKED" | "PAYERROR":
-                self._change(number, state="closed")
-
-    def _learn_refund(self, number: str, refund_number: str, amount: int, status: str) -> None:
-        """What a callback, a query or the answer to the wish says of a refund; news may overtake each other."""
-        with self._news:
-            known = {refund.number: refund for refund in self._orders[number].refunds}
-            if status == "PROCESSING" and refund_number in known:
-                return
-            known[refund_number] = Refund(number=refund_number, amount=amount, status=status)
-            self._change(number, refunds=tuple(known.values()))
-
-    def _change(self, number: str, **news: Any) -> Order:
-        with self._news:
-            before = self._orders[number]
-            if before.state == "paid":
-                news.pop("state", None)  # money that came does not un-come
-            after = replace(before, **news)
-            if after != before:
-                after = replace(after, version=before.version + 1)
-                self._keep(after)
-            return after
-
-    def _keep(self, order: Order) -> None:
-        with self._news:
-            self._orders[order.number] = order
-            self._news.notify_all()
+                self._book.end(number, "expired")
+        # That there are refunds is all that a query says: not how many, nor how much.
+        if transaction["trade_state"] == "REFUND" and all(refund.status == "REFUSED" for refund in order.refunds):
+            self._book.note_elsewhere(number)
 
     @staticmethod
     def _ask(status: int, text: str | bytes) -> dict[str, Any]:
@@ -282,6 +321,12 @@ class Shop:
         if not 200 <= status < 300:
             raise ShopProblem(status, told)
         return dict(told)
+
+
+def _seconds_ahead(problem: ShopProblem) -> float:
+    """By the sandbox's time, told in its refusal of a `time_expire`; where none is told clocks are taken for equal."""
+    found = re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", str(problem.detail.get("issue", "")))
+    return datetime.fromisoformat(found[0]).timestamp() - time.time() if found else 0.0
 
 
 def say(told: str) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from browser import chromium, chromium_path
 from journeys.running import RunningWorld, a_world
+from journeys.teashop import keys, shop, teashop
 
-__all__ = ["chromium", "chromium_path"]  # fixtures, found here by their names
+__all__ = ["chromium", "chromium_path", "keys", "shop", "teashop"]  # fixtures, found here by their names
 
 
 @pytest.fixture(scope="module")

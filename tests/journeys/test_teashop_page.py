@@ -7,14 +7,9 @@ import os
 import re
 import select
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import segno
@@ -22,93 +17,10 @@ import segno
 from browser import Chromium, Window, axe
 from dewpond.cli.shop import open_tea_shop
 from dewpond.settings import read_settings
-from journeys.running import RunningWorld, until
+from journeys.running import until
+from journeys.teashop import Shop, open_shop
 
 pytestmark = pytest.mark.journey
-
-PROGRAM = Path(__file__).parents[2] / "examples" / "teashop" / "server.py"
-#: A name that would be markup if anybody forgot to escape it.
-NAME = "Tea & <b>Shop</b>"
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    text: str
-
-
-@dataclass(frozen=True)
-class Shop:
-    """The shop's server, in a process of its own."""
-
-    world: RunningWorld
-    keys: Path
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """As a browser would; fields of a form as a mapping, anything else as it is."""
-        told = {"Accept": "text/html", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if isinstance(body, dict):
-            body = urlencode(body)
-            told.setdefault("Content-Type", "application/x-www-form-urlencoded")
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            connection.request(method, path, body, told)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read().decode())
-
-    def order(self, **fields: str) -> str:
-        """The path of a new order, by the counter's form."""
-        answer = self.ask("POST", "/orders", fields or {"tea": "longjing"})
-        assert answer.status == 303, answer.text
-        return answer.headers["Location"].removesuffix("/page")
-
-    def pay(self, path: str) -> dict[str, Any]:
-        """Somebody scans the code on the page."""
-        paid: dict[str, Any] = self.world.ask("pay", code_on(self.ask("GET", f"{path}/page").text), "--as", "Alice")
-        return paid
-
-
-def code_on(page: str) -> str:
-    found = re.search(r'<code id="code-url">([^<]+)</code>', page)
-    assert found, page
-    return found[1]
-
-
-@contextlib.contextmanager
-def open_shop(world: RunningWorld, keys: Path, mode: str = "certificate") -> Iterator[Shop]:
-    """Start it as its README says."""
-    words = [sys.executable, str(PROGRAM), "--keys", str(keys), "--port", "0", "--mode", mode]
-    with (world.home / "shop.out").open("ab") as log:
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True)
-    assert process.stdout is not None
-    try:
-        said = process.stdout.readline()
-        assert said.startswith("open at http://127.0.0.1:"), (world.home / "shop.out").read_text()
-        yield Shop(world, keys, int(said.rpartition(":")[2]))
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def keys(world: RunningWorld) -> Path:
-    """A merchant's key files, and Alice with money to spend."""
-    folder = world.home / "tea-shop"
-    world.terminal("merchants", "create", NAME, "--out", str(folder))
-    world.terminal("people", "create", "Alice", "--balance", "1000.00")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shop(world: RunningWorld, keys: Path) -> Iterator[Shop]:
-    with open_shop(world, keys) as shop:
-        yield shop
 
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
@@ -177,10 +89,10 @@ async def test_a_guest_orders_pays_and_gets_money_back_and_the_page_turns_by_its
 
         await staff.page.get_by_role("button", name="Give back ¥5.00").focus()
         await staff.page.keyboard.press("Enter")
-        await guest.page.get_by_text("¥5.00 已退回给客人").first.wait_for()
+        await guest.page.get_by_text("¥5.00 已退回给顾客").first.wait_for()
         await staff.page.get_by_role("button", name="Give back the rest, ¥13.00").click()
         await guest.page.get_by_role("heading", name="已全额退款").wait_for()
-        await staff.page.get_by_role("heading", name="All given back").wait_for()
+        await staff.page.get_by_role("heading", name="Fully refunded").wait_for()
         assert await staff.page.locator(".refunds li.success").all_text_contents() == [
             "¥5.00 is back with the guest",
             "¥13.00 is back with the guest",
@@ -201,13 +113,13 @@ async def test_a_page_without_scripts_turns_as_well(shop: Shop, chromium: Chromi
         shop.pay(path)
         await guest.page.get_by_role("heading", name="Paid").wait_for()
         await guest.page.get_by_role("button", name="Give back all ¥0.50").click()
-        await guest.page.get_by_role("heading", name="All given back").wait_for()
+        await guest.page.get_by_role("heading", name="Fully refunded").wait_for()
 
 
 async def test_a_callback_that_cannot_be_read_is_asked_after(shop: Shop, chromium: Chromium) -> None:
     """The wrong API v3 key opens no callback; the signatures of questions and answers do not need it."""
     deaf = shop.world.home / "deaf-shop"
-    shutil.copytree(shop.keys, deaf)
+    shutil.copytree(shop.keys, deaf, ignore=shutil.ignore_patterns("orders.*"))
     merchant = json.loads((deaf / "merchant.json").read_text())
     (deaf / "merchant.json").write_text(json.dumps(merchant | {"apiv3_key": "0" * 32}))
     with open_shop(shop.world, deaf) as shop_:
@@ -218,21 +130,19 @@ async def test_a_callback_that_cannot_be_read_is_asked_after(shop: Shop, chromiu
             shop_.pay(path)
             await guest.page.get_by_role("heading", name="Paid").wait_for()
             await guest.page.get_by_role("button", name="Give back all ¥18.00").click()
-            await guest.page.get_by_role("heading", name="All given back").wait_for()
+            await guest.page.get_by_role("heading", name="Fully refunded").wait_for()
             assert await has_stayed(guest)
         assert json.loads(shop_.ask("GET", path, Accept="*/*").text)["told"] == []
 
 
-async def test_a_shop_that_forgot_the_order_says_so(shop: Shop, chromium: Chromium) -> None:
+async def test_a_shop_that_never_heard_of_the_order_says_so(shop: Shop, chromium: Chromium) -> None:
     async with chromium.new_phone(shop.url) as guest:
         guest.allow("Failed to load resource")
         with open_shop(shop.world, shop.keys) as first:
             await guest.page.goto(f"{first.url}{first.order()}/page")
-        await guest.page.get_by_text("The connection to the shop is lost. Trying again …").wait_for()
-        words = [sys.executable, str(PROGRAM), "--keys", str(shop.keys), "--port", str(first.port)]
-        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as second:
+        await guest.page.get_by_text("The connection to the shop is lost. Trying again…").wait_for()
+        with open_shop(shop.world, shop.keys, "--orders", str(shop.world.home / "another"), port=first.port):
             await guest.page.get_by_role("heading", name="This shop knows no such order.").wait_for()
-            second.terminate()
 
 
 async def test_the_language_can_be_chosen_and_stays(shop: Shop, chromium: Chromium) -> None:
@@ -307,13 +217,13 @@ def first_event(shop: Shop, path: str) -> str:
 
 
 def test_a_code_link_that_is_no_address_cannot_be_followed(teashop: dict[str, ModuleType]) -> None:
-    pages, shop = teashop["pages"], teashop["shop"]
-    order = shop.Order(number="tea1", description="Longjing", total=1800, code_url="javascript:alert(1)")
+    pages, orders = teashop["pages"], teashop["orders"]
+    order = orders.Order(number="tea1", description="Longjing", total=1800, until=0, code_url="javascript:alert(1)")
     section = pages.order_section(order, "en")
     assert "Open on this device" not in section
     assert 'href="javascript' not in section
     assert 'href="weixin://wxpay/' in pages.order_section(
-        shop.replace(order, code_url="weixin://wxpay/bizpayurl?pr=x"), "en"
+        replace(order, code_url="weixin://wxpay/bizpayurl?pr=x"), "en"
     )
 
 
@@ -431,35 +341,6 @@ def test_programs_are_answered_as_before(shop: Shop) -> None:
     closed = shop.ask("POST", f"/orders/{order['out_trade_no']}/close", Accept="*/*")
     assert json.loads(closed.text) == {"closed": True}
     assert "This order is closed" in shop.ask("GET", f"/orders/{order['out_trade_no']}/page").text
-
-
-# --- time -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def teashop() -> Iterator[dict[str, ModuleType]]:
-    """The shop's own modules, as its server imports them."""
-    names = ("words", "shop", "pages", "server")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PROGRAM.parent))
-        yield {name: __import__(name) for name in names}
-    for name in names:
-        sys.modules.pop(name)
-
-
-def test_an_order_is_taken_back_when_its_time_is_over_unless_it_was_paid(
-    shop: Shop, teashop: dict[str, ModuleType]
-) -> None:
-    """The shop's memory without its door: nobody tells it anything, so it has to ask."""
-    wechatpay, _ = teashop["server"].open_wechatpay(shop.keys, "public-key", "http://127.0.0.1:9/notify")
-    memory = teashop["shop"].Shop(wechatpay, NAME)
-    late, quick = (memory.open_order("Longjing", 100, seconds=0) for _ in range(2))
-    shop.world.ask("pay", quick.code_url, "--as", "Alice")
-    memory._asked.clear()  # as if the last question lay some seconds back
-    memory.close_overdue()
-    assert [memory.find(order.number).state for order in (late, quick)] == ["closed", "paid"]
-    assert memory.query(late.number)["trade_state"] == "CLOSED"
-    assert memory.query(quick.number)["trade_state"] == "SUCCESS"
 
 
 # --- as a child of `run` ----------------------------------------------------------------------------------------------

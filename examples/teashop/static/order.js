@@ -1,4 +1,4 @@
-// Keeps an order's page true: takes what the shop tells, counts the time that is left, sends forms without leaving.
+// Keeps an order's page true: takes what the shop tells, counts the time that is left, gives back without leaving.
 "use strict";
 
 const voice = document.getElementById("voice");
@@ -29,6 +29,7 @@ setInterval(() => {
   const clock = document.getElementById("clock");
   if (clock === null || end === null) return;
   const left = Math.max(0, Math.round((end - performance.now()) / 1000));
+  order.classList.toggle("stale", left === 0); // what nobody can pay any more should not look as if
   clock.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
 }, 1000);
 
@@ -44,6 +45,7 @@ function listen() {
 }
 
 document.addEventListener("submit", async (event) => {
+  if (!event.target.matches(".staff")) return; // a new order has a page of its own
   const body = new URLSearchParams(new FormData(event.target, event.submitter));
   event.preventDefault();
   for (const button of event.target.querySelectorAll("button")) button.disabled = true;
