@@ -141,9 +141,10 @@ def outgoing_policy(
     listeners: Sequence[tuple[str, int]] | None,
     neighbours: Sequence[tuple[str, int]] = (),
 ) -> Policy:
-    """What this world may call: a sandbox private addresses as long as it is known to be bound to loopback only; a
+    """What this world may call: a sandbox private addresses as long as it is known to be open to this machine only; a
     live world public ones and the networks its operator lists; our own doors never."""
     near = listeners is not None and all(_is_loopback(host) for host, _ in listeners)
+    near = near and (world.doors.are_near or not listeners)  # a tunnel lets others in through a door on loopback
     return Policy(
         allow_private=world.is_sandbox and near,
         allowed_networks=settings.callback_networks,

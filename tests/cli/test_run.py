@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dewpond.cli.doors import open_doors
 from dewpond.cli.running import find_running
 from dewpond.kit.postgres import Postgres
+from dewpond.kit.worlds import Doors
 from dewpond.settings import read_settings
 
 pytestmark = pytest.mark.journey
@@ -146,3 +148,25 @@ def test_a_world_keeps_its_kind(environ: dict[str, str]) -> None:
     ran = type_(environ, "run", "--live", "--port", "0")
     assert ran.returncode == 1
     assert "written once" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("_case", "urls", "is_near"),
+    [
+        ("this machine's own", {}, True),
+        ("a tunnel to the phone", {"public_url": "https://pond.tunnel.example"}, False),
+        ("a proxy before the desk", {"staff_url": "https://desk.example"}, False),
+    ],
+)
+def test_doors_that_a_tunnel_opens_are_not_near(_case: str, urls: dict[str, str], is_near: bool) -> None:
+    """Whoever comes through it needs the access code, though everything listens on loopback."""
+    wished = Doors(**({"wire_url": "", "public_url": "", "staff_url": ""} | urls))
+    with open_doors("", {"wire": 0, "phone": 0, "staff": 0}, wished) as opened:
+        assert (opened.listens_near, opened.is_near) == (True, is_near)
+
+
+@pytest.mark.parametrize("name", ["shop.example.com", "8.8.8.8", "pondlocal"])
+def test_no_certificate_is_promised_for_a_name_that_no_phone_would_trust(environ: dict[str, str], name: str) -> None:
+    ran = type_(environ, "run", "--lan-name", name, "--port", "0")
+    assert ran.returncode == 1
+    assert "No phone would trust" in ran.stderr

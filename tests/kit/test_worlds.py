@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 from dewpond.kit import clock, worlds
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Database, Tx
+from dewpond.kit.ids import new_id
 from dewpond.kit.worlds import (
     ClockCannotGoBack,
+    Doors,
+    DoorsUnsafe,
     NotDurable,
     NoWorld,
     OnlyInSandbox,
@@ -295,3 +299,49 @@ async def test_a_live_world_needs_a_server_that_keeps_what_it_acknowledged(datab
             await worlds.require_durable(tx, world)
     async with undone(database) as tx:
         await worlds.require_durable(tx, await sandbox(tx))
+
+
+# --- doors of a live world --------------------------------------------------------------------------------------------
+
+_HERE = {"public_url": "http://localhost:1", "staff_url": "http://127.0.0.1:2"}
+_SAFE = {"public_url": "https://pay.example", "staff_url": "https://staff.pay.example"}
+
+
+@pytest.mark.parametrize(
+    ("_case", "urls", "listens_near", "is_safe"),
+    [
+        ("https, an origin each", _SAFE, False, True),
+        ("on this machine only", _HERE, True, True),
+        (
+            "named so, but bound beyond",
+            {"public_url": "http://localhost:1", "staff_url": "http://localhost:2"},
+            False,
+            False,
+        ),
+        ("people over http", _SAFE | {"public_url": "http://pay.example"}, True, False),
+        ("staff over http", _SAFE | {"staff_url": "http://staff.pay.example"}, True, False),
+        ("one origin for both", _SAFE | {"staff_url": "https://pay.example"}, False, False),
+    ],
+)
+def test_a_live_world_opens_safe_doors_only(_case: str, urls: dict[str, str], listens_near: bool, is_safe: bool) -> None:
+    doors = Doors(wire_url="https://wire.example", **urls)
+    sandbox = World(
+        id=new_id(), kind=WorldKind.SANDBOX, created_at=NOON, public_url="", clock_offset=timedelta(), frozen_at=None
+    )
+    worlds.require_safe_doors(sandbox, doors, listens_near=listens_near)
+    with nullcontext() if is_safe else pytest.raises(DoorsUnsafe):
+        worlds.require_safe_doors(msgspec.structs.replace(sandbox, kind=WorldKind.LIVE), doors, listens_near=listens_near)
+
+
+@pytest.mark.parametrize(
+    ("wire", "public", "are_near"),
+    [
+        ("http://localhost:8601", "http://127.0.0.1:8602", True),
+        ("http://[::1]:8601", "", True),
+        ("http://localhost:8601", "https://pond.tunnel.example", False),
+        ("http://192.168.1.20:8601", "http://localhost:8602", False),
+        ("http://localhost.example:8601", "", False),
+    ],
+)
+def test_doors_with_a_name_of_their_own_are_not_near(wire: str, public: str, are_near: bool) -> None:
+    assert Doors(wire_url=wire, public_url=public).are_near is are_near

@@ -70,10 +70,10 @@ async def test_it_works_all_the_same(house: Any, hands: Any, kitchen: Any) -> No
             80,
             "loopback",
         ),
-        ("a sandbox whose doors nobody knows", "sandbox", None, [], "127.0.0.1", 80, "loopback"),
+        ("a sandbox whose doors nobody knows", "sandbox", None, [], "127.0.0.1", 81, "loopback"),
         ("and the public", "sandbox", None, [], "8.8.8.8", 443, None),
-        ("a sandbox that nobody serves", "sandbox", [], [], "127.0.0.1", 80, None),
-        ("and its last door", "sandbox", [], [], "127.0.0.1", 443, "our own listener"),
+        ("a sandbox that nobody serves", "sandbox", [], [], "127.0.0.1", 443, None),
+        ("and its last door", "sandbox", [], [], "127.0.0.1", 80, "our own listener"),
         (
             "metadata, whatever is listed",
             "sandbox",
@@ -99,8 +99,15 @@ def test_whom_a_world_may_call(
     from dataclasses import replace
 
     policy = outgoing_policy(
-        msgspec.structs.replace(world, kind=WorldKind(kind)),
+        msgspec.structs.replace(world, kind=WorldKind(kind), public_url="http://localhost", wire_url="", staff_url=""),
         replace(settings, callback_networks=tuple(ip_network(network) for network in networks)),
         listeners,
     )
     assert policy.objection(ip_address(address), port) == objection
+
+
+def test_a_sandbox_behind_a_tunnel_calls_nothing_private(world: World, settings: Settings) -> None:
+    """Its doors listen on loopback, and others come in through them all the same."""
+    tunnelled = msgspec.structs.replace(world, kind=WorldKind.SANDBOX, public_url="https://pond.tunnel.example")
+    policy = outgoing_policy(tunnelled, settings, [("127.0.0.1", 8601)])
+    assert policy.objection(ip_address("10.0.0.7"), 80) == "private"

@@ -46,7 +46,12 @@ class OpenDoors:
 
     @property
     def is_near(self) -> bool:
-        """Whether only this machine can come in."""
+        """Whether only this machine can come in: no tunnel or proxy has given a door a name of its own."""
+        return self.doors.are_near and self.listens_near
+
+    @property
+    def listens_near(self) -> bool:
+        """Whether nothing is bound beyond this machine."""
         return all(ip_address(host).is_loopback for host, _ in self.listeners)
 
 

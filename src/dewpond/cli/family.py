@@ -45,7 +45,8 @@ class Family:
     def __init__(self, place: Place, opened: OpenDoors, servers: int, stack: ExitStack, *, has_shop: bool) -> None:
         self._place = place
         self._opened = opened
-        self.access_code = "" if opened.is_near else place.settings.access_code or _new_access_code()
+        is_near = opened.is_near and not place.settings.trusted_proxies
+        self.access_code = place.settings.access_code or ("" if is_near else _new_access_code())
         self._lifeline, keep = os.pipe()
         stack.callback(os.close, keep)  # closed when we end, however: then the children end too
         stack.callback(os.close, self._lifeline)

@@ -21,7 +21,13 @@ _ELSEWHERE: Final = ("10.255.255.255", 9)
 def lan_host(wish: str) -> str:
     """The name or address by which phones reach this machine; refuses where there is none."""
     if wish:
-        return wish.strip().lower()
+        name = wish.strip().strip("[]").lower()
+        if not tls.may_vouch_for(name):
+            refuse(
+                f"No phone would trust {name}: --lan vouches for private addresses and names that end in .local, .lan, "
+                ".internal or .home.arpa. Use --public-url behind a certificate of your own."
+            )
+        return name
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
             asking.connect(_ELSEWHERE)
@@ -49,7 +55,8 @@ def prepare_tls(home: Path, host: str, *, wall_now: datetime) -> Path:
         _write(authority, certificate_pem)
     names = [host, "localhost", "127.0.0.1"]
     chain, key = folder / CHAIN, folder / KEY
-    if not (chain.exists() and key.exists() and tls.serves(chain.read_bytes(), names, wall_now)):
+    held = chain.exists() and key.exists()
+    if not (held and tls.serves(chain.read_bytes(), authority.read_bytes(), names, wall_now)):
         chain_pem, key_pem = tls.issue_server_certificate(
             authority.read_bytes(), authority_key.read_bytes(), names, wall_now
         )

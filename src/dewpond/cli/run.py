@@ -14,7 +14,7 @@ import typer
 
 from dewpond import merchants
 from dewpond.cli.desk import Desk, Place, find_place, found_world
-from dewpond.cli.doors import open_doors
+from dewpond.cli.doors import OpenDoors, open_doors
 from dewpond.cli.family import LOOK_SECONDS, Family
 from dewpond.cli.lan import lan_host, prepare_tls
 from dewpond.cli.running import RunFile, Running
@@ -75,7 +75,7 @@ def run(
             running = Running(pid=os.getpid(), url=opened.doors.wire_url, listeners=opened.listeners, blank=blank)
             run_file.tell(running)
             kind = WorldKind.LIVE if live else None
-            world = asyncio.run(_prepare(place, kind, opened.doors, blank=blank))
+            world = asyncio.run(_prepare(place, kind, opened, blank=blank))
             with ExitStack() as stack:
                 house = Family(place, opened, servers, stack, has_shop=shop and world.is_sandbox)
                 house.start()
@@ -99,7 +99,8 @@ def _urls(settings: Settings, **wished: str) -> Doors:
     return Doors(**{name: (wish or getattr(settings, name)).rstrip("/") for name, wish in wished.items()})
 
 
-async def _prepare(place: Place, kind: WorldKind | None, doors: Doors, *, blank: bool) -> World:
+async def _prepare(place: Place, kind: WorldKind | None, opened: OpenDoors, *, blank: bool) -> World:
+    doors = opened.doors
     world, made = await found_world(place, kind or WorldKind.SANDBOX, doors=doors)
     if kind is not None and world.kind is not kind:
         refuse(f"The world in {place.settings.home} is a {world.kind} one, and a world's kind is written once.")
@@ -110,6 +111,7 @@ async def _prepare(place: Place, kind: WorldKind | None, doors: Doors, *, blank:
     try:
         async with db.transaction() as tx:
             await worlds.require_durable(tx, world)
+            worlds.require_safe_doors(world, doors, listens_near=opened.listens_near)
             await worlds.set_doors(tx, doors)
             await merchants.prepare_platform(tx, secrets=secrets, wall_now=clock.wall_now())
             world = await worlds.get_world(tx)

@@ -1,14 +1,21 @@
 """What `run` says once it is ready."""
 
 import os
+import shutil
 import sys
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
+import segno
 
 from dewpond.cli.demo_world import shop_folder
 from dewpond.cli.desk import Place
 from dewpond.cli.paper import Paper
-from dewpond.cli.terminal import answer_json
+from dewpond.cli.terminal import answer_json, moment
+from dewpond.kit.clock import wall_now
 from dewpond.kit.worlds import World
 
 
@@ -49,10 +56,14 @@ def welcome(place: Place, world: World, told_of: Told, *, json: bool) -> None:
         ("the wire", world.wire_url, "what SDKs of WeChat Pay call"),
     ]
     doors[:0] = [("a tea shop", shop_url, "buy a cup: it shows the code to scan")] if shop_url else []
+    doors[:0] = [("first", trust_url, "on each phone, once: install the certificate")] if trust_url else []
     for name, url, about in doors:
         out.print(f"  {name:<11}", (f"{url:<28}", "bold"), " ", (about, "dim"))
-    if trust_url:
-        out.print(f"  {'first':<11}", (f"{trust_url:<28}", "bold"), " ", ("on a phone: install the certificate", "dim"))
+    if trust_url and sys.stdout.isatty():
+        segno.make(trust_url, error="m").terminal(out=sys.stdout, compact=True, border=2)
+    if _is_address(world.public_url):
+        out.print("  Phones know passkeys by a name only: here people pay by PIN. --lan-name pond.local gives a name.")
+    _tell_time(out, world)
     if has_shop:
         out.print(f"  the tea shop's keys are in {keys}")
     if access_code and world.is_sandbox:
@@ -75,4 +86,28 @@ def _what_to_try(out: Paper, *, has_shop: bool) -> None:
     tries += [('dewpond pool show "Tea Shop"', "who settled in the pool")] if has_shop else []
     tries += [("dewpond ledger check", "the books, added up")]
     for command, told_of in tries:
-        out.print("  ", (f"{command:<50}", "bold"), " ", (told_of, "dim"))
+        out.print("  ", (f"{command.replace('dewpond', ours(), 1):<50}", "bold"), " ", (told_of, "dim"))
+
+
+def ours() -> str:
+    """How this program is called where it runs: by its name, or by the way to it where the shell does not know it."""
+    if shutil.which("dewpond"):
+        return "dewpond"
+    here = os.path.relpath(sys.argv[0])
+    return here if Path(here).name == "dewpond" and not here.startswith("..") else "dewpond"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return not ip_address(urlsplit(url).hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _tell_time(out: Paper, world: World) -> None:
+    """A clock that was moved or stands is easily forgotten, and then nothing falls due when one expects it."""
+    now = world.time(wall_now())
+    if world.frozen_at is not None:
+        out.print("  world time stands at ", (moment(now.world), "bold"), " (Beijing)")
+    elif abs(now.world - now.wall) > timedelta(minutes=1):
+        out.print("  world time is ", (moment(now.world), "bold"), " (Beijing): its clock was moved ahead")

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -62,9 +63,21 @@ def issue_server_certificate(
     return certificate.public_bytes(serialization.Encoding.PEM) + authority_pem, _key_pem(key)
 
 
-def serves(chain_pem: bytes, names: Sequence[str], wall_now: datetime) -> bool:
-    """Whether a certificate is good for all of these names for another month."""
+def may_vouch_for(name: str) -> bool:
+    """Whether a name or address is one of those that the authority's certificate permits."""
+    address = _address(name)
+    if address is not None:
+        return any(address in ip_network(network) for network in _NETWORKS)
+    return name.rpartition(".")[2] in _SUFFIXES or name.endswith(".home.arpa")
+
+
+def serves(chain_pem: bytes, authority_pem: bytes, names: Sequence[str], wall_now: datetime) -> bool:
+    """Whether a certificate is of this authority and good for all of these names for another month."""
     certificate = x509.load_pem_x509_certificate(chain_pem)
+    try:
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
+    except (InvalidSignature, ValueError):
+        return False
     held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return all(_general_name(name) in held for name in names) and (
         certificate.not_valid_after_utc > wall_now + timedelta(days=30)

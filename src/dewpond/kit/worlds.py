@@ -6,7 +6,9 @@ sandbox   a clock that can be frozen and moved, and doors that tests need
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -53,6 +55,12 @@ class NotDurable(Failure):
     code, kind = "not_durable", Kind.UNAVAILABLE
 
 
+class DoorsUnsafe(Failure):
+    """A live world's pages are served over https, and people and staff have an origin each."""
+
+    code, kind = "doors_unsafe", Kind.UNAVAILABLE
+
+
 class Doors(msgspec.Struct, frozen=True, kw_only=True):
     """Where a world is entered, each by its origin; empty where a door was never opened."""
 
@@ -62,6 +70,11 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     #: What staff open: the merchants' consoles and the operator's desk.
     staff_url: str = ""
+
+    @property
+    def are_near(self) -> bool:
+        """Whether each is named as only this machine can reach it."""
+        return all(is_near(url) for url in (self.wire_url, self.public_url, self.staff_url) if url)
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +154,30 @@ async def require_durable(tx: Tx, world: World) -> None:
     """Refuse to serve a live world on a server that may lose acknowledged commits."""
     if not world.is_sandbox and not await tx.value(sql.server_durability):
         raise NotDurable
+
+
+def require_safe_doors(world: World, doors: Doors, *, listens_near: bool) -> None:
+    """Refuse to open a live world's pages over http, or people's and staff's under one origin (`DoorsUnsafe`).
+
+    Where only this machine can come in (`listens_near`) and the origin says so, http has nobody to be read by; browsers take loopback
+    for secure too.
+    """
+    if world.is_sandbox:
+        return
+    for url in (doors.public_url, doors.staff_url):
+        if not url.startswith("https://") and not (listens_near and is_near(url)):
+            raise DoorsUnsafe(url=url)
+    if doors.public_url == doors.staff_url:
+        raise DoorsUnsafe(url=doors.staff_url)
+
+
+def is_near(url: str) -> bool:
+    """Whether only this machine can open this origin, by its name."""
+    name = urlsplit(url).hostname or ""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 async def read_server(tx: Tx) -> Server:
