@@ -296,3 +296,15 @@ async def test_of_thousands_none_is_stuck_or_carried_out_twice(lanes: int) -> No
         answers = await asyncio.gather(*(ask_in_a_row(calls, 50 * caller) for caller in range(100)))
     assert [one for row in answers for one in row] == [-number for number in range(5000)]
     assert sorted(done) == list(range(5000))
+
+
+async def test_without_a_key_equal_items_share_a_batch() -> None:
+    desk = Desk()
+    batch: Batch[str, str] = Batch(desk.carry_out, lanes=1, most=3)
+    desk.door.clear()
+    callers = [asyncio.create_task(batch.submit(item)) for item in ("first", "a", "a", "b", "a")]
+    await until_waiting(desk, 1)
+    await some_steps()
+    desk.door.set()
+    assert await asyncio.gather(*callers) == ["done first", "done a", "done a", "done b", "done a"]
+    assert desk.served == [["first", "a", "a"], ["b", "a"]]

@@ -35,7 +35,7 @@ def _openings(outcome: Any, **options: Any) -> Batch[Any, Any]:
             return [outcome for _ in items]
         raise outcome
 
-    return Batch(carry_out, key=id, **options)
+    return Batch(carry_out, **options)
 
 
 BAD_DAYS: list[tuple[str, dict[str, Any], tuple[int, str]]] = [
@@ -150,7 +150,7 @@ async def test_a_stopped_server_finishes_what_is_in_flight(client: Client) -> No
         return [await given.submit(item) for item in items]
 
     listening = socket.create_server(("127.0.0.1", 0))
-    server = create_server(replace(client.house, openings=Batch(slowly, key=id)))
+    server = create_server(replace(client.house, openings=Batch(slowly)))
     running = asyncio.create_task(server.serve([listening]))
     other = replace(client, port=listening.getsockname()[1])
     asked = asyncio.create_task(other.prepay())

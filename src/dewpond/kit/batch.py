@@ -27,9 +27,9 @@ class Batch(Generic[Item, Result]):
     """Gathers concurrent calls of one verb that takes many.
 
     `carry_out` gets a list of items and returns one outcome per item in order; it opens and commits its own
-    transaction. Items with an equal `key` never share a batch, the second waits for the next. `carry_out` must be
-    idempotent per item: if a batch raises, its items are carried out again one by one, and if the connection was lost
-    at the commit the same question is asked again rather than answered "failed".
+    transaction. Items with an equal `key` never share a batch, the second waits for the next; without a `key` all of
+    them may. `carry_out` must be idempotent per item: if a batch raises, its items are carried out again one by one,
+    and if the connection was lost at the commit the same question is asked again rather than answered "failed".
 
     There are `lanes` batches under way at most; a further one begins as soon as a `crowd` waits. A large crowd makes
     fewer and larger batches of few callers, who share what each batch costs.
@@ -39,7 +39,7 @@ class Batch(Generic[Item, Result]):
         self,
         carry_out: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Failure]]],
         *,
-        key: Callable[[Item], Hashable],
+        key: Callable[[Item], Hashable] | None = None,
         most: int = 500,
         waiting: int = 4096,
         lanes: int = 2,
@@ -105,6 +105,10 @@ class Batch(Generic[Item, Result]):
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         taken: list[tuple[Item, asyncio.Future[Result]]] = []
+        if self._key is None:
+            while self._queue and len(taken) < self._most:
+                taken.append(self._queue.popleft())
+            return taken
         seen: set[Hashable] = set()
         later: list[tuple[Item, asyncio.Future[Result]]] = []
         while self._queue and len(taken) < self._most:

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
+    #: This one caller has asked too often.
+    TOO_MANY = "too_many"
     BUSY = "busy"
     UNAVAILABLE = "unavailable"
 

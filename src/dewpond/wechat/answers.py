@@ -192,6 +192,7 @@ _BY_KIND: Final[Mapping[Kind, Reply]] = {
     Kind.FORBIDDEN: Reply(403, "NO_AUTH", "商户无权限"),
     Kind.NOT_FOUND: Reply(404, "RESOURCE_NOT_EXISTS", "资源不存在"),
     Kind.CONFLICT: Reply(400, "INVALID_REQUEST", "请求与当前状态不符"),
+    Kind.TOO_MANY: Reply(429, "FREQUENCY_LIMITED", "频率超限，请稍后重试", number=268447840),
     Kind.BUSY: Reply(429, "FREQUENCY_LIMITED", "频率超限，请稍后重试", number=268447840),
     Kind.UNAVAILABLE: Reply(500, "SYSTEM_ERROR", "系统异常，请稍后重试"),
 }

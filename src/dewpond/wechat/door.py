@@ -186,12 +186,11 @@ class Door:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        # Claims are kept apart by identity: equal ones may share a batch, there is nothing they could do twice.
-        self._recognitions: Batch[Claim, Recognised | None] = Batch(self._recognise, key=id, lanes=1)
+        self._recognitions: Batch[Claim, Recognised | None] = Batch(self._recognise, lanes=1)
         self._signer = lru_cache(maxsize=1024)(self._unseal)
         self._bodies = _Bodies()
         # A busy wire signs a few answers per hop to a thread; more would only make the first of them wait.
-        self._signatures: Batch[Unsigned, str] = Batch(crypto.sign_all, key=id, most=4, lanes=crypto.THREADS)
+        self._signatures: Batch[Unsigned, str] = Batch(crypto.sign_all, most=4, lanes=crypto.THREADS)
 
     async def answer(self, call: Call[Any], scope: Scope, receive: Receive) -> Answer:
         """Answer one request to a known path with the right method; nothing that happens here leaves it unanswered."""

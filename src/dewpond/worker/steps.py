@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from dewpond import identity, ledger, pay
-from dewpond.kit import worlds
+from dewpond.kit import budgets, worlds
 from dewpond.wiring import House
 from dewpond.worker.readers import read_page, readers_of, relay
 
@@ -28,7 +28,7 @@ async def fold(house: House) -> int:
 
 
 async def sweep(house: House) -> int:
-    """Write down what has expired, how much of the world's business; and forget sign-ins that are over."""
+    """Write down what has expired, how much of the world's business; and forget sign-ins and budgets that are over."""
     total = 0
     while True:
         async with house.db.transaction() as tx:
@@ -36,6 +36,7 @@ async def sweep(house: House) -> int:
             swept = await pay.sweep_expired(tx, now=now, most=_SWEEP_MOST)
             expired = await ledger.expire_holds(tx, now=now.world, most=_SWEEP_MOST)
             forgotten = await identity.forget_expired(tx, wall_now=now.wall, most=_SWEEP_MOST)
+            whole = await budgets.forget_whole(tx, wall_now=now.wall, most=_SWEEP_MOST)
         total += swept + expired
-        if max(swept, expired, forgotten) < _SWEEP_MOST:
+        if max(swept, expired, forgotten, whole) < _SWEEP_MOST:
             return total
