@@ -24,10 +24,10 @@ _BACK_AFTER_SECONDS = 1.0
 
 
 class Shop(msgspec.Struct, frozen=True):
-    """Whose console, and what lets in."""
+    """Whose console, and what lets in: sessions of people who work there, for one of them keeps few lines only."""
 
     mchid: str
-    token: str
+    tokens: list[str]
 
 
 class Windows:
@@ -43,11 +43,11 @@ class Windows:
         """Nothing to connect to yet."""
         return {}
 
-    async def look(self, port: int, shops: list[dict[str, str]], windows: int) -> dict[str, Any]:
+    async def look(self, port: int, shops: list[dict[str, Any]], windows: int) -> dict[str, Any]:
         """Have so many windows open, spread evenly over the shops, each told where it stands; those before are shut."""
         await self._shut()
         known = [Shop(**shop) for shop in shops]
-        self._windows = [_Window(self, port, known[at % len(known)]) for at in range(windows)]
+        self._windows = [_Window(self, port, known[at % len(known)], at // len(known)) for at in range(windows)]
         for at in range(0, windows, _AT_ONCE):
             some = self._windows[at : at + _AT_ONCE]
             await asyncio.gather(*(window.connect() for window in some))
@@ -124,8 +124,9 @@ class Windows:
 class _Window(asyncio.Protocol):
     """One open page."""
 
-    def __init__(self, windows: Windows, port: int, shop: Shop) -> None:
+    def __init__(self, windows: Windows, port: int, shop: Shop, number: int) -> None:
         self.shop = shop
+        self._token = shop.tokens[number % len(shop.tokens)]
         self.position = 0
         #: (position, moment) of each message.
         self.heard: list[tuple[int, float]] = []
@@ -149,7 +150,7 @@ class _Window(asyncio.Protocol):
         head = (
             f"GET /m/{self.shop.mchid}/live HTTP/1.1\r\nHost: localhost:{self._port}\r\nAccept: text/event-stream\r\n"
             f"Cache-Control: no-store\r\nAccept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n{last}"
-            f"Cookie: dewpond-staff={self.shop.token}\r\n\r\n"
+            f"Cookie: dewpond-staff={self._token}\r\n\r\n"
         )
         self._transport.write(head.encode())
 

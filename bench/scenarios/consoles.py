@@ -30,6 +30,8 @@ NAME = "consoles"
 _SHOPS = 100
 _PEOPLE = 5_000
 _WINDOWS = 1_000
+#: Windows in one browser.
+_WINDOWS_EACH = 10
 _FIRST = 10
 _PHONES = 32
 _A_SECOND = 200
@@ -87,7 +89,7 @@ class _Cast:
     windows: Child
     fds: tuple[int, ...]
     port: int
-    shops: list[dict[str, str]]
+    shops: list[dict[str, Any]]
     #: What happens after it belongs to the run.
     position: int = 0
     #: The server without windows; for each window once they are open, and once they were told.
@@ -130,9 +132,9 @@ async def play(stage: Stage) -> list[Figure]:
                 return figures
 
 
-async def _staff(db: Database, mchids: list[str]) -> list[dict[str, str]]:
-    """Somebody who works at each shop, signed in."""
-    shops = []
+async def _staff(db: Database, mchids: list[str]) -> list[dict[str, Any]]:
+    """Somebody who works at each shop, signed in on as many devices as it has windows for."""
+    shops: list[dict[str, Any]] = []
     for mchid in mchids:
         wall = clock.wall_now()
         async with db.transaction() as tx:
@@ -140,10 +142,14 @@ async def _staff(db: Database, mchids: list[str]) -> list[dict[str, str]]:
             assert merchant is not None
             member = await merchants.create_staff_member(tx, f"mei-{mchid}", "Mei", wall_now=wall)
             await merchants.give_role(tx, merchant.id, member.id, Role.OWNER, wall_now=wall)
-            _, token = await identity.open_session(
-                tx, Realm.STAFF, member.id, device="", address="", how=How.PASSWORD, wall_now=wall
-            )
-        shops.append({"mchid": mchid, "token": token})
+            devices = 1 if shops else _WINDOWS // _WINDOWS_EACH  # the first shop has all windows of a case to itself
+            opened = [
+                await identity.open_session(
+                    tx, Realm.STAFF, member.id, device="", address="", how=How.PASSWORD, wall_now=wall
+                )
+                for _ in range(devices)
+            ]
+        shops.append({"mchid": mchid, "tokens": [token for _, token in opened]})
     return shops
 
 

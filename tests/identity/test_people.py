@@ -13,8 +13,8 @@ from dewpond.identity import (
     find_people,
     find_person_by_number,
     get_person,
+    list_demo_people,
     list_people,
-    newest_demo_people,
     newest_people,
     rename_person,
 )
@@ -138,13 +138,12 @@ async def test_the_database_and_python_agree_on_check_digits(owner_dsn: str) -> 
         await connection.close()
 
 
-async def test_the_newest_demo_people_are_told_first_and_nobody_else(database: Database) -> None:
-    later = NOON + timedelta(days=7300)
+async def test_the_first_two_demo_people_stay_however_many_come_and_nobody_else_is_told(database: Database) -> None:
     async with database.transaction() as tx:
-        demo = [
-            await create_person(tx, f"D{n}", wall_now=later + timedelta(seconds=n), is_demo=n != 2) for n in range(4)
-        ]
-        assert await newest_demo_people(tx, most=2) == [demo[3], demo[1]]
+        made = [await create_person(tx, f"D{n}", wall_now=NOON, is_demo=n != 5) for n in range(7)]
+        told = await list_demo_people(tx, most=4)
+        assert told[2:] == [made[4], made[6]]
+        assert told[:2] == (await list_demo_people(tx, most=1_000))[:2]
 
 
 async def test_a_person_is_called_something_else_and_stays_who_they_are(database: Database) -> None:

@@ -22,7 +22,7 @@ from dewpond.identity import (
     list_sessions,
     open_session,
     prove_session,
-    touch_session,
+    touch_sessions,
 )
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
@@ -185,7 +185,7 @@ async def test_a_session_lives_for_its_time(
     session, token = await sign_in(database, new_id(), realm=realm)
     for after in seen_after:
         async with database.transaction() as tx:
-            session = await touch_session(tx, session, NOON + after)
+            [session] = await touch_sessions(tx, [session], NOON + after)
     (found,) = await find(database, token, realm=realm, at=NOON + asked_after)
     assert (found is not None) is is_open
     assert found in (None, session)
@@ -196,13 +196,24 @@ async def test_a_session_lives_for_its_time(
 async def test_being_seen_is_written_down_every_five_minutes(database: Database) -> None:
     session, token = await sign_in(database, new_id())
     async with database.transaction() as tx:
-        assert await touch_session(tx, session, NOON + 5 * MINUTE - timedelta(seconds=1)) is session
-        seen = await touch_session(tx, session, NOON + 6 * MINUTE)
+        assert await touch_sessions(tx, [session], NOON + 5 * MINUTE - timedelta(seconds=1)) == [session]
+        [seen] = await touch_sessions(tx, [session], NOON + 6 * MINUTE)
     assert seen.seen_at == NOON + 6 * MINUTE
     assert await find(database, token) == [seen]
     async with database.transaction() as tx:  # a request that began earlier comes later
-        assert await touch_session(tx, session, NOON + 5 * MINUTE) is session
+        assert await touch_sessions(tx, [session], NOON + 5 * MINUTE) == [session]
     assert await find(database, token) == [seen]
+
+
+async def test_many_are_seen_at_once_each_with_its_own_end(database: Database) -> None:
+    signed_in = [await sign_in(database, new_id(), realm=realm) for realm in (Realm.PERSON, Realm.STAFF, Realm.PERSON)]
+    sessions = [session for session, _ in signed_in]
+    async with database.transaction() as tx:
+        await end_session(tx, Realm.PERSON, sessions[2].holder_id, sessions[2].id, wall_now=NOON + MINUTE)
+        seen = await touch_sessions(tx, [*sessions, sessions[0]], NOON + HOUR)
+    assert [one.seen_at - NOON for one in seen] == [HOUR, HOUR, timedelta(0), HOUR]
+    assert [one.expires_at - NOON for one in seen[:2]] == [HOUR + 90 * DAY, 13 * HOUR]
+    assert await find(database, signed_in[0][1], at=NOON + HOUR) == [seen[0]]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +277,7 @@ async def test_what_has_ended_stays_ended(database: Database) -> None:
     for at in (NOON, NOON + HOUR, NOON + DAY):
         assert await find(database, token, at=at) == [None]
     async with database.transaction() as tx:
-        assert await touch_session(tx, session, NOON + 10 * MINUTE) is session
+        assert await touch_sessions(tx, [session], NOON + 10 * MINUTE) == [session]
     with pytest.raises(SessionEnded):
         async with database.transaction() as tx:
             await prove_session(tx, session, NOON + 10 * MINUTE)

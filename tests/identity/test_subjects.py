@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 from uuid import UUID
 
-from dewpond.identity import PersonId, open_ids, person_by_open_id
+from dewpond.identity import PersonId, open_ids, person_by_open_id, person_of_apps
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 
@@ -47,6 +47,18 @@ async def test_an_app_finds_its_own_people_only(database: Database) -> None:
         assert await person_by_open_id(tx, tea, name) == alice
         assert await person_by_open_id(tx, coffee, name) is None
         assert await person_by_open_id(tx, tea, "o" + "x" * 27) is None
+
+
+async def test_some_apps_find_whom_any_of_them_calls_so(database: Database) -> None:
+    tea, snacks, coffee, alice = new_id(), new_id(), new_id(), PersonId(new_id())
+    names = await ask(database, (tea, alice), (snacks, alice), (coffee, alice))
+    async with database.transaction() as tx:
+        for app in (tea, snacks):
+            assert await person_of_apps(tx, [tea, snacks], names[app, alice]) == alice
+        for apps, text in (([tea, snacks], names[coffee, alice]), ([], names[tea, alice])):
+            assert await person_of_apps(tx, apps, text) is None
+        for text in ("", "o", "x" * 28, names[tea, alice] + "x", names[tea, alice] + "\n", "o" + "é" * 27, "o\0" * 14):
+            assert await person_of_apps(tx, [tea], text) is None
 
 
 async def test_asked_for_at_once_there_is_one_name(database: Database, dsn: str) -> None:

@@ -334,7 +334,7 @@ async def test_a_page_knows_what_the_limits_will_say(till: Any, new_person: Any)
     async def foreseen(minor: int, currency: Currency = CNY) -> Any:
         now = await till.now()
         async with till.database.transaction() as tx:
-            refusal = await pay.find_limit_refusal(tx, alice.id, Money(minor, currency), world_now=now.world)
+            refusal = await pay.find_limit_refusal(tx, alice.id, Money(minor, currency), now=now)
         return refusal and (refusal.code, refusal.facts.get("left"))
 
     asks = ("proof_missing", None)

@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 
 from dewpond import pay
+from dewpond.identity import PersonId
 from dewpond.kit import worlds
 from dewpond.kit.failures import Failure
+from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, Money
 from dewpond.pay import PaymentStatus
 
 pytestmark = pytest.mark.usefixtures("books")
+
+#: Whoever has a phone.
+ANYBODY = PersonId(new_id())
 
 
 def test_the_life_of_a_payment_has_no_way_back(till: Any) -> None:
@@ -23,7 +28,7 @@ async def test_an_opened_payment_is_found_by_its_code_and_by_the_merchants_numbe
     opened = await till.open(merchant_reference="tea-by-code")
     now = await till.now()
     async with till.database.transaction() as tx:
-        by_code = await pay.get_payment_by_code(tx, opened.code, now=now)
+        by_code = await pay.get_payment_by_code(tx, opened.code, by=ANYBODY, now=now)
         by_number = await pay.find_payment_by_reference(tx, till.shop.merchant.id, "tea-by-code")
     assert by_code == by_number
     assert by_code.amount == Money(1800, CNY)
@@ -37,9 +42,9 @@ async def test_the_same_request_again_gets_a_fresh_code_and_the_old_one_dies(til
     assert second.payment_id == first.payment_id
     assert second.code != first.code
     async with till.database.transaction() as tx:
-        assert (await pay.get_payment_by_code(tx, second.code, now=now)).id == first.payment_id
+        assert (await pay.get_payment_by_code(tx, second.code, by=ANYBODY, now=now)).id == first.payment_id
         with pytest.raises(pay.CodeUnknown):
-            await pay.get_payment_by_code(tx, first.code, now=now)
+            await pay.get_payment_by_code(tx, first.code, by=ANYBODY, now=now)
 
 
 async def _close(till: Any, reference: str) -> None:
@@ -100,7 +105,7 @@ async def test_openings_of_one_number_at_once_open_one_payment(till: Any) -> Non
     for one in opened:
         async with till.database.transaction() as tx:
             try:
-                await pay.get_payment_by_code(tx, one.code, now=now)
+                await pay.get_payment_by_code(tx, one.code, by=ANYBODY, now=now)
                 alive += 1
             except pay.CodeUnknown:
                 pass
@@ -143,7 +148,7 @@ async def test_a_code_ends_before_its_payment_does(till: Any) -> None:
     later = worlds.Now(world=now.world + pay.CODE_LIFE + timedelta(seconds=1), wall=now.wall)
     async with till.database.transaction() as tx:
         with pytest.raises(pay.CodeExpired):
-            await pay.get_payment_by_code(tx, opened.code, now=later)
+            await pay.get_payment_by_code(tx, opened.code, by=ANYBODY, now=later)
 
 
 async def test_many_codes_are_looked_up_in_their_order(till: Any, new_person: Any) -> None:
@@ -153,8 +158,8 @@ async def test_many_codes_are_looked_up_in_their_order(till: Any, new_person: An
     codes = [second.code, "nobody-has-this", first.code, second.code, paid.code]
     later = worlds.Now(world=now.world + pay.CODE_LIFE + timedelta(seconds=1), wall=now.wall)
     async with till.database.transaction() as tx:
-        found = await pay.list_scanned(tx, codes, now=now)
-        after = await pay.list_scanned(tx, codes, now=later)
+        found = await pay.list_scanned(tx, [(code, ANYBODY) for code in codes], now=now)
+        after = await pay.list_scanned(tx, [(code, ANYBODY) for code in codes], now=later)
         assert await pay.list_scanned(tx, [], now=now) == []
     leads = [one.payment.id if isinstance(one, pay.Scanned) else type(one) for one in found]
     assert leads == [second.payment_id, pay.CodeUnknown, first.payment_id, second.payment_id, paid.payment_id]
@@ -167,7 +172,7 @@ async def test_a_code_tells_until_when_it_can_be_paid_by_it(till: Any) -> None:
     soon, late = now.world + timedelta(minutes=15), now.world + pay.CODE_LIFE
     codes = [(await till.open(now=now, expires_at=soon)).code, (await till.open(now=now)).code]
     async with till.database.transaction() as tx:
-        told = await pay.list_scanned(tx, codes, now=now)
+        told = await pay.list_scanned(tx, [(code, ANYBODY) for code in codes], now=now)
     assert [one.expires_at for one in told if isinstance(one, pay.Scanned)] == [soon, late]
 
 

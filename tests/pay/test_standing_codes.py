@@ -24,11 +24,11 @@ async def put_up(till: Any, title: str = "Counter", **changed: Any) -> pay.Stand
         return await pay.create_standing_code(tx, title=title, now=now, **asked)
 
 
-async def scan(till: Any, code: str, amount: Money) -> pay.Opened:
+async def scan(till: Any, code: str, amount: Money, **asked: Any) -> pay.Opened:
     """What a phone does: ask what the code stands for, and have it opened."""
     now = await till.now()
     async with till.database.transaction() as tx:
-        opening = await pay.standing_opening(tx, code, amount, now=now)
+        opening = await pay.standing_opening(tx, code, amount, now=now, **asked)
         outcome = (await pay.open_payments(tx, [opening]))[0]
     if isinstance(outcome, Failure):
         raise outcome
@@ -55,6 +55,18 @@ async def test_each_scan_is_a_payment_of_its_own(till: Any) -> None:
     poster = await put_up(till)
     opened = [await scan(till, poster.code, Money(100, CNY)) for _ in range(3)]
     assert len({one.payment_id for one in opened}) == len({one.code for one in opened}) == 3
+
+
+async def test_the_same_scan_again_is_the_same_payment(till: Any) -> None:
+    poster, key = await put_up(till), new_id()
+    first = await scan(till, poster.code, Money(100, CNY), key=key, note="table 4")
+    again = await scan(till, poster.code, Money(100, CNY), key=key, note="table 4")
+    assert again.payment_id == first.payment_id
+    for asked in ({"amount": Money(101, CNY), "note": "table 4"}, {"amount": Money(100, CNY), "note": "table 5"}):
+        with pytest.raises(pay.RequestDiffers):
+            await scan(till, poster.code, key=key, **asked)
+    other = await put_up(till)
+    assert (await scan(till, other.code, Money(100, CNY), key=key, note="table 4")).payment_id != first.payment_id
 
 
 async def test_nobody_is_called_back(till: Any, new_person: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dewpond import pay
 from dewpond.kit.clock import Now
+from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, AmountInvalid, Currency, Money
 
@@ -25,10 +26,18 @@ async def wish(till: Any, person: Any, minor: int, by: UUID, alone: int | None, 
         return await pay.propose_top_up(tx, person.id, amount, by_staff_id=by, alone_minor=alone, now=now)
 
 
-async def agree(till: Any, proposal: pay.TopUpProposal, by: UUID) -> pay.TopUp:
+async def agree(
+    till: Any,
+    proposal: pay.TopUpProposal,
+    by: UUID,
+    *,
+    age: timedelta = pay.SECOND_PERSON_AFTER,
+    kin: frozenset[UUID] = frozenset(),
+) -> pay.TopUp:
     now = await till.now()
+    second = pay.SecondPerson(staff_id=by, since=now.wall - age, kin=kin)
     async with till.database.transaction() as tx:
-        return await pay.agree_top_up(tx, proposal.person_id, proposal.id, by_staff_id=by, now=now)
+        return await pay.agree_top_up(tx, proposal.person_id, proposal.id, by=second, now=now)
 
 
 async def refuse(till: Any, proposal: pay.TopUpProposal, by: UUID) -> None:
@@ -115,6 +124,34 @@ async def test_another_must_agree(till: Any, new_person: Any) -> None:
     assert await waiting(till, alice) == []
 
 
+@pytest.mark.parametrize(
+    ("_case", "age", "is_kin", "refusal"),
+    [
+        ("a day old", timedelta(days=1), False, None),
+        ("a moment less", timedelta(days=1) - timedelta(microseconds=1), False, pay.SecondPersonTooNew),
+        ("of today", timedelta(), False, pay.SecondPersonTooNew),
+        ("old, and one let the other in", timedelta(days=900), True, pay.SecondPersonRelated),
+        ("new besides", timedelta(), True, pay.SecondPersonRelated),
+    ],
+)
+async def test_whose_yes_is_anothers(
+    _case: str, age: timedelta, is_kin: bool, refusal: type[Failure] | None, till: Any, new_person: Any
+) -> None:
+    alice, carol, dan = await new_person("Alice"), new_id(), new_id()
+    proposal = await wish(till, alice, 5000, carol, 0)
+    kin = frozenset({new_id(), carol} if is_kin else {new_id()})
+    if refusal is None:
+        await agree(till, proposal, dan, age=age, kin=kin)
+        return
+    with pytest.raises(refusal) as refused:
+        await agree(till, proposal, dan, age=age, kin=kin)
+    assert await till.holdings(alice.id) == (0, 0)
+    assert await waiting(till, alice) == [proposal], "it still waits for somebody else"
+    if refusal is pay.SecondPersonTooNew:
+        now = await till.now()
+        assert timedelta() <= refused.value.facts["counts_from"] - (now.wall - age) <= pay.SECOND_PERSON_AFTER
+
+
 @pytest.mark.parametrize("by", ["carol", "dan"])
 async def test_anybody_may_refuse(by: str, till: Any, new_person: Any) -> None:
     alice, staff = await new_person("Alice"), {"carol": new_id(), "dan": new_id()}
@@ -147,11 +184,13 @@ async def test_two_who_agree_at_once_agree_once(till: Any, other_till: Any, new_
 
 async def test_a_proposal_is_found_by_whom_it_is_for(till: Any, new_person: Any) -> None:
     alice, bob, now = await new_person("Alice"), await new_person("Bob"), await till.now()
-    proposal = await wish(till, alice, 5000, new_id(), 0)
+    proposal, dan = await wish(till, alice, 5000, new_id(), 0), new_id()
+    second = pay.SecondPerson(staff_id=dan, since=now.wall - pay.SECOND_PERSON_AFTER, kin=frozenset())
     async with till.database.transaction() as tx:
-        for verb in (pay.agree_top_up, pay.refuse_top_up):
-            with pytest.raises(pay.TopUpProposalNotFound):
-                await verb(tx, bob.id, proposal.id, by_staff_id=new_id(), now=now)
+        with pytest.raises(pay.TopUpProposalNotFound):
+            await pay.agree_top_up(tx, bob.id, proposal.id, by=second, now=now)
+        with pytest.raises(pay.TopUpProposalNotFound):
+            await pay.refuse_top_up(tx, bob.id, proposal.id, by_staff_id=dan, now=now)
 
 
 @pytest.mark.parametrize("minor", [0, -1, 10**12 + 1])
@@ -224,6 +263,22 @@ async def test_the_same_key_asks_once(till: Any, new_person: Any, _case: str, al
             alice.id,
         )
     assert len(rows) == 2
+
+
+async def test_a_sandboxes_door_hears_the_same_key_once(till: Any, new_person: Any) -> None:
+    alice, key, now = await new_person("Alice"), new_id(), await till.now()
+
+    async def tap(minor: int = 500) -> Any:
+        async with till.database.transaction() as tx:
+            return await pay.top_up_by_door(tx, alice.id, Money(minor, CNY), now=now, key=key)
+
+    answers = await asyncio.gather(*(tap() for _ in range(6)))
+    assert len({answer.id for answer in answers}) == 1
+    assert await till.holdings(alice.id) == (500, 0)
+    with pytest.raises(pay.TopUpDiffers):
+        await tap(501)
+    with pytest.raises(AmountInvalid):
+        await tap(0)
 
 
 async def test_a_proposal_that_was_decided_is_what_its_key_answers(till: Any, new_person: Any) -> None:

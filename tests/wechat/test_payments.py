@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from dewpond import identity, pay
-from dewpond.identity import Person
+from dewpond.identity import Person, PersonId
 from dewpond.kit import clock, worlds
+from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, Money
 
 from .conftest import NATIVE, Client, Heard, serving, unique
 
 ABSENT = "absent"
+#: Whoever has a phone.
+ANYBODY = PersonId(new_id())
 
 
 def _path(out_trade_no: str) -> str:
@@ -40,7 +43,7 @@ async def test_a_native_prepay_gets_a_code_that_leads_to_the_payment(client: Cli
     assert origin == "http://localhost:8601"
     now = await client.now()
     async with client.house.db.transaction() as tx:
-        payment = await pay.get_payment_by_code(tx, code, now=now)
+        payment = await pay.get_payment_by_code(tx, code, by=ANYBODY, now=now)
     assert payment.merchant_reference == order["out_trade_no"]
     assert (payment.minor, payment.description) == (1800, "茉莉花茶 & more")
     assert payment.expires_at - payment.opened_at == timedelta(days=7)
@@ -74,6 +77,44 @@ async def test_the_other_trade_types_differ_only_in_what_the_client_is_given(cli
     scene = {"payer_client_ip": "127.0.0.1", "h5_info": {"type": "Wap"}}
     h5 = await client.ask("POST", "/v3/pay/transactions/h5", client.order(scene_info=scene))
     assert h5.json["h5_url"].startswith("http://localhost:8601/q/")
+
+
+async def test_what_jsapi_asks_of_one_person_is_paid_by_nobody_else(client: Client, new_person: Any) -> None:
+    alice, bob = await new_person("Alice", "50.00"), await new_person("Bob", "50.00")
+    pairs = [(client.shop.app.id, one.id) for one in (alice, bob)]
+    async with client.house.db.transaction() as tx:
+        open_ids = await identity.open_ids(tx, pairs, wall_now=clock.wall_now())
+    order = client.order(payer={"openid": open_ids[pairs[0]]})
+    heard = await client.ask("POST", "/v3/pay/transactions/jsapi", order)
+    code, now = heard.json["prepay_id"][16:], await client.now()
+    async with client.house.db.transaction() as tx:
+        with pytest.raises(pay.CodeUnknown):
+            await pay.get_payment_by_code(tx, code, by=bob.id, now=now)
+        asked = await pay.get_payment_by_code(tx, code, by=alice.id, now=now)
+
+    async def confirm(person: Person) -> pay.Payment:
+        wish = pay.Confirmation(
+            merchant_id=asked.merchant_id,
+            payment_id=asked.id,
+            payer_id=person.id,
+            proof=pay.PinProof("123456"),
+            now=now,
+        )
+        paid: pay.Payment = await client.house.confirmations.submit(wish)
+        return paid
+
+    with pytest.raises(pay.PaymentNotFound):
+        await confirm(bob)
+    assert (await client.ask("GET", f"{_path(order['out_trade_no'])}?mchid={client.mchid}")).json[
+        "trade_state"
+    ] == "NOTPAY"
+    await confirm(alice)
+    told = (await client.ask("GET", f"{_path(order['out_trade_no'])}?mchid={client.mchid}")).json
+    assert (told["trade_state"], told["trade_type"], told["payer"]) == ("SUCCESS", "JSAPI", order["payer"])
+    swapped = order | {"payer": {"openid": open_ids[pairs[1]]}}
+    assert (await client.ask("POST", "/v3/pay/transactions/jsapi", swapped)).status != 200, (
+        "nor is it anybody else's now"
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,9 +291,9 @@ async def test_the_same_prepay_again_gets_a_fresh_code_and_kills_the_old_one(cli
     old, new = (heard.json["code_url"].rpartition("/")[2] for heard in (first, again))
     now = await client.now()
     async with client.house.db.transaction() as tx:
-        assert (await pay.get_payment_by_code(tx, new, now=now)).merchant_reference == order["out_trade_no"]
+        assert (await pay.get_payment_by_code(tx, new, by=ANYBODY, now=now)).merchant_reference == order["out_trade_no"]
         with pytest.raises(pay.CodeUnknown):
-            await pay.get_payment_by_code(tx, old, now=now)
+            await pay.get_payment_by_code(tx, old, by=ANYBODY, now=now)
 
 
 OTHERWISE: list[tuple[str, dict[str, Any]]] = [

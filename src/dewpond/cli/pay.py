@@ -12,6 +12,7 @@ from dewpond.cli.desk import Desk, open_desk
 from dewpond.cli.paper import Paper, short
 from dewpond.cli.people import SANDBOX_PIN, find_person
 from dewpond.cli.terminal import Json, answer, answering, choose, moment, refuse
+from dewpond.identity import PersonId
 from dewpond.kit import worlds
 from dewpond.kit.batch import Batch
 from dewpond.kit.clock import Now
@@ -41,9 +42,9 @@ async def pay_(
         async with desk.db.transaction() as tx:
             await worlds.require_sandbox(tx)
             now = await worlds.read_clocks(tx)
-            payment = await _look_up(tx, desk, what, now)
-            merchant = await merchants.get_merchant(tx, payment.merchant_id)
             person = await find_person(tx, desk, who)
+            payment = await _look_up(tx, desk, what, person.id, now)
+            merchant = await merchants.get_merchant(tx, payment.merchant_id)
         if not json:
             _ask(merchant.name, payment, person.name)
         was_paid = payment.status is PaymentStatus.SUCCEEDED
@@ -75,11 +76,12 @@ async def pay_(
         answer(told, json, show)
 
 
-async def _look_up(tx: Tx, desk: Desk, text: str, now: Now) -> Payment:
-    """What a scanned code leads to, refused as a phone would be refused; or a payment by any of its numbers."""
+async def _look_up(tx: Tx, desk: Desk, text: str, payer_id: PersonId, now: Now) -> Payment:
+    """What a scanned code leads to, refused as a phone would be refused; or a payment by any of its numbers. What is
+    meant for another is not there."""
     if "://" in text:
-        return await pay.get_payment_by_code(tx, _code_of(text), now=now)
-    found = await pay.find_payments(tx, text)
+        return await pay.get_payment_by_code(tx, _code_of(text), by=payer_id, now=now)
+    found = [one for one in await pay.find_payments(tx, text) if one.is_for(payer_id)]
     shops = {one.merchant_id: (await merchants.get_merchant(tx, one.merchant_id)).name for one in found}
     # Money moves: nobody guesses whose order is meant, in a sandbox neither.
     call = {one.id: f"{one.text_id} ({one.amount}, {short(shops[one.merchant_id])})" for one in found}

@@ -15,6 +15,7 @@ from dewpond.identity.passkeys import (
     finish_proof,
     finish_registration,
     finish_sign_in,
+    list_passkey_holders,
     list_passkeys,
     remove_passkey,
     rename_passkey,
@@ -30,8 +31,9 @@ from dewpond.identity.people import (
     find_people,
     find_person_by_number,
     get_person,
+    list_demo_people,
     list_people,
-    newest_demo_people,
+    lock_people,
     newest_people,
     rename_person,
 )
@@ -70,9 +72,9 @@ from dewpond.identity.sessions import (
     list_sessions,
     open_session,
     prove_session,
-    touch_session,
+    touch_sessions,
 )
-from dewpond.identity.subjects import open_ids, person_by_open_id
+from dewpond.identity.subjects import open_ids, person_by_open_id, person_of_apps
 
 __all__ = [
     "Begun",
@@ -126,14 +128,17 @@ __all__ = [
     "get_scan",
     "get_scan_state",
     "has_pin",
+    "list_demo_people",
+    "list_passkey_holders",
     "list_passkeys",
     "list_people",
     "list_sessions",
-    "newest_demo_people",
+    "lock_people",
     "newest_people",
     "open_ids",
     "open_session",
     "person_by_open_id",
+    "person_of_apps",
     "prove_session",
     "redeem_scan",
     "refuse_scan",
@@ -141,6 +146,6 @@ __all__ = [
     "rename_passkey",
     "rename_person",
     "set_pin",
-    "touch_session",
+    "touch_sessions",
     "verify_confirmation",
 ]

@@ -267,6 +267,11 @@ async def list_passkeys(tx: Tx, realm: Realm, holder_id: UUID) -> list[Passkey]:
     return await tx.rows(Passkey, sql.list_passkeys, holder_id=holder_id, realm=realm)
 
 
+async def list_passkey_holders(tx: Tx, realm: Realm, holder_ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Who of these holders has a passkey."""
+    return frozenset(await tx.values(sql.list_passkey_holders, holder_ids=list(holder_ids), realm=realm))
+
+
 async def rename_passkey(tx: Tx, realm: Realm, holder_id: UUID, passkey_id: UUID, name: str) -> None:
     """Give a passkey its holder's word for it. Refuses with `NameInvalid` or `PasskeyUnknown`."""
     name = name.strip()

@@ -32,6 +32,9 @@ from identity.passkeys
 where holder_id = %(holder_id)s and realm = %(realm)s
 order by id;
 
+-- name: list_passkey_holders
+select distinct holder_id from identity.passkeys where holder_id = any(%(holder_ids)s::uuid[]) and realm = %(realm)s;
+
 -- name: rename_passkey
 update identity.passkeys set name = %(name)s
 where holder_id = %(holder_id)s and id = %(id)s and realm = %(realm)s;

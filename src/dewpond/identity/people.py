@@ -116,9 +116,16 @@ async def count_people(tx: Tx) -> int:
     return int(await tx.value(sql.count_people))
 
 
-async def newest_demo_people(tx: Tx, *, most: int) -> list[Person]:
-    """The people with a sandbox's one-tap door who came last, the newest first."""
-    return await tx.rows(Person, sql.newest_demo_people, most=most)
+async def list_demo_people(tx: Tx, *, most: int) -> list[Person]:
+    """People with a sandbox's one-tap door in the order they came: the first two, whom every guide calls by name, and
+    those who came last."""
+    return await tx.rows(Person, sql.list_demo_people, most=most)
+
+
+async def lock_people(tx: Tx, ids: Sequence[PersonId]) -> None:
+    """Hold these people until this transaction ends: who looks at all of somebody's doings before the next takes turns
+    by this, where there is no row yet that says it."""
+    await tx.run(sql.lock_people, ids=list(ids))
 
 
 async def rename_person(tx: Tx, person_id: PersonId, name: str) -> None:

@@ -150,15 +150,27 @@ async def find_sessions(tx: Tx, tokens: Sequence[str], realm: Realm, *, wall_now
     return [None if token is None else _opened_by(held.get(token[:2]), token[2]) for token in parsed]
 
 
-async def touch_session(tx: Tx, session: Session, wall_now: datetime) -> Session:
-    """Note that a session is in use, which lengthens its life; written down every five minutes at most."""
-    if not session.is_due(wall_now):
-        return session
-    expires_at = _expiry(session.realm, created_at=session.created_at, seen_at=wall_now)
-    touched = await tx.run(
-        sql.touch_session, holder_id=session.holder_id, id=session.id, seen_at=wall_now, expires_at=expires_at
-    )
-    return msgspec.structs.replace(session, seen_at=wall_now, expires_at=expires_at) if touched else session
+async def touch_sessions(tx: Tx, sessions: Sequence[Session], wall_now: datetime) -> list[Session]:
+    """Note that these sessions are in use, which lengthens their life; each is written down every five minutes at most.
+
+    They come back as they are now, in their order: as they were where nothing was due, or where they have ended.
+    """
+    due = {
+        (session.holder_id, session.id): _expiry(session.realm, created_at=session.created_at, seen_at=wall_now)
+        for session in sessions
+        if session.is_due(wall_now)
+    }
+    if not due:
+        return list(sessions)
+    holder_ids, ids, expires_at = columns([(*key, expires_at) for key, expires_at in due.items()], 3)
+    found = await tx.values(sql.touch_sessions, holder_ids=holder_ids, ids=ids, expires_at=expires_at, seen_at=wall_now)
+    touched = set(found)
+    return [
+        msgspec.structs.replace(session, seen_at=wall_now, expires_at=due[session.holder_id, session.id])
+        if session.id in touched
+        else session
+        for session in sessions
+    ]
 
 
 async def prove_session(tx: Tx, session: Session, wall_now: datetime) -> Session:

@@ -13,11 +13,19 @@ from unnest(%(holder_ids)s::uuid[], %(ids)s::uuid[]) as u(holder_id, id)
 join identity.sessions s on s.holder_id = u.holder_id and s.id = u.id
 where s.realm = %(realm)s and s.ended_at is null and s.expires_at > %(wall_now)s;
 
--- name: touch_session
--- Never backwards, whatever another machine's clock says, and never what has ended.
-update identity.sessions set seen_at = %(seen_at)s, expires_at = %(expires_at)s
-where holder_id = %(holder_id)s and id = %(id)s
-  and ended_at is null and expires_at > %(seen_at)s and seen_at < %(seen_at)s;
+-- name: touch_sessions
+-- Never backwards, whatever another machine's clock says, and never what has ended. Locked in the order of the key, so
+-- that two servers that touch the same ones cannot wait for each other.
+with held as (
+  select s.holder_id, s.id, u.expires_at
+  from unnest(%(holder_ids)s::uuid[], %(ids)s::uuid[], %(expires_at)s::timestamptz[]) as u(holder_id, id, expires_at)
+  join identity.sessions s on s.holder_id = u.holder_id and s.id = u.id
+  where s.ended_at is null and s.expires_at > %(seen_at)s and s.seen_at < %(seen_at)s
+  order by s.holder_id, s.id for no key update of s
+)
+update identity.sessions s set seen_at = %(seen_at)s, expires_at = held.expires_at
+from held where s.holder_id = held.holder_id and s.id = held.id
+returning s.id;
 
 -- name: prove_session
 update identity.sessions set proven_at = %(wall_now)s

@@ -1,9 +1,11 @@
 """Subjects: a person as one app knows them. The value is random and pairwise, so two shops cannot compare notes."""
 
 import base64
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -12,6 +14,8 @@ from dewpond.identity.people import PersonId
 from dewpond.kit.db import Tx, columns, queries
 
 sql = queries(__file__)
+
+_OPEN_ID: Final = re.compile(r"o[A-Za-z0-9_-]{27}")
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,14 @@ async def open_ids(tx: Tx, pairs: Sequence[tuple[UUID, UUID]], *, wall_now: date
 async def person_by_open_id(tx: Tx, app_id: UUID, open_id: str) -> PersonId | None:
     """Who an app means by an open id; None if it is not one of this app's."""
     person_id: PersonId | None = await tx.value(sql.person_by_open_id, app_id=app_id, open_id=open_id)
+    return person_id
+
+
+async def person_of_apps(tx: Tx, app_ids: Sequence[UUID], open_id: str) -> PersonId | None:
+    """Who one of these apps means by an open id; None if it is none of theirs, or no open id at all."""
+    if not _OPEN_ID.fullmatch(open_id):
+        return None
+    person_id: PersonId | None = await tx.value(sql.person_of_apps, app_ids=list(app_ids), open_id=open_id)
     return person_id
 
 

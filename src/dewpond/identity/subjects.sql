@@ -11,3 +11,6 @@ on conflict do nothing;
 
 -- name: person_by_open_id
 select person_id from identity.subjects where app_id = %(app_id)s and open_id = %(open_id)s;
+
+-- name: person_of_apps
+select person_id from identity.subjects where app_id = any(%(app_ids)s::uuid[]) and open_id = %(open_id)s;

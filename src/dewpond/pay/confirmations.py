@@ -20,7 +20,7 @@ from dewpond.kit.secrets import MasterKeys
 from dewpond.ledger import Entry, Outcome
 from dewpond.merchants import MerchantId
 from dewpond.pay.events import PaymentSucceeded
-from dewpond.pay.limits import AboveLimit, Allowances, Outlay
+from dewpond.pay.limits import AboveLimit, Allowances, Outlay, new_until
 from dewpond.pay.payments import (
     Payment,
     PaymentAlreadyClosed,
@@ -55,6 +55,8 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     payer_id: PersonId
     proof: Proof
     now: Now
+    #: Since when somebody has been signed in on the device it comes from, in wall time; None from a terminal.
+    device_since: datetime | None = None
     #: Of this one yes, also when it is asked again because a commit was lost.
     id: UUID = msgspec.field(default_factory=new_id)
 
@@ -63,6 +65,11 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
         """Confirmations with one key never share a batch."""
         return self.merchant_id, self.payment_id
 
+    @property
+    def new_until(self) -> datetime | None:
+        """Until when that device is new; None where it is not."""
+        return new_until(self.device_since, self.now.wall)
+
 
 async def confirm_payments(
     tx: Tx, confirmations: Sequence[Confirmation], *, secrets: MasterKeys
@@ -70,19 +77,22 @@ async def confirm_payments(
     """Take the payers' money for open payments, in order, each standing or falling alone.
 
     A second yes of the same payer returns the paid payment and spends nothing: a double tap is not an error. Refusals:
-    `PaymentNotFound`, `PaymentTaken`, `PaymentAlreadyClosed`, `AboveLimit`, `ProofMissing`, `PinNotSet`, `PinWrong`,
-    `PinLocked`, `ProofRefused`, `InsufficientFunds`. A refused payment stays open; a PIN try and a passkey's challenge
-    that were spent on it stay spent. Confirmations of one call are of different payments.
+    `PaymentNotFound` (also where it is meant for another), `PaymentTaken`, `PaymentAlreadyClosed`, `AboveLimit`,
+    `DeviceNew`, `ProofMissing`, `PinNotSet`, `PinWrong`, `PinLocked`, `ProofRefused`, `InsufficientFunds`. A refused
+    payment stays open; a PIN try and a passkey's challenge that were spent on it stay spent. Confirmations of one call
+    are of different payments.
 
-    Locks in the house's order: pins, limits, payments, challenges, then the ledger's.
+    Locks in the house's order: pins, limits, people with new devices, payments, challenges, then the ledger's.
     """
     if len({confirmation.key for confirmation in confirmations}) < len(confirmations):
         raise ValueError("confirmations of one payment never share a batch")
     wall = max(confirmation.now.wall for confirmation in confirmations)  # written down as late as its latest member
     proofs = await Proofs.lock(tx, [(c.payer_id, c.proof) for c in confirmations], secrets=secrets)
-    allowances = await Allowances.lock(tx, [c.payer_id for c in confirmations])
+    allowances = await Allowances.lock(
+        tx, [c.payer_id for c in confirmations], [c.payer_id for c in confirmations if c.new_until]
+    )
     payments = await lock_payments(tx, [c.key for c in confirmations])
-    asked = [(c, payments.get(c.key)) for c in confirmations]
+    asked = [(c, _theirs(c, payments.get(c.key))) for c in confirmations]
     signed = [c.proof for c, p in asked if isinstance(c.proof, PasskeyProof) and not _is_repeat(c, p)]
     await proofs.take_challenges(tx, signed, wall_now=wall)
     await allowances.add_up(tx, (_outlay(c, p) for c, p in asked if p is not None and p.status is PaymentStatus.OPEN))
@@ -126,6 +136,11 @@ class _Paid(msgspec.Struct, frozen=True, kw_only=True):
     proof: ProofKind
 
 
+def _theirs(confirmation: Confirmation, payment: Payment | None) -> Payment | None:
+    """The payment, unless it is meant for another: then it does not exist, and no PIN is tried on it."""
+    return payment if payment is not None and payment.is_for(confirmation.payer_id) else None
+
+
 def _is_repeat(confirmation: Confirmation, payment: Payment | None) -> bool:
     return payment is not None and payment.was_paid_by(confirmation.payer_id)
 
@@ -164,6 +179,7 @@ def _outlay(confirmation: Confirmation, payment: Payment) -> Outlay:
         amount=payment.amount,
         at=confirmation.now.world,
         is_proven=not isinstance(confirmation.proof, SmallSum),
+        new_until=confirmation.new_until,
     )
 
 

@@ -2,6 +2,10 @@
 
 A day is a day of the world in Shanghai, and a refund does not give it back. A batch takes the limits of its people
 under lock before it adds up what they have paid, so that two phones of one person cannot exceed them together.
+
+A device on which somebody signed in a moment ago has a limit of its own, which its person cannot widen: whoever has
+talked somebody out of their sign-in shall not leave with the wallet before the next day. Every sign-in makes a device
+new, also one on a phone that was known before: a session tells browsers apart, nothing tells phones.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from dewpond.identity import PersonId
+from dewpond.identity import PersonId, lock_people
 from dewpond.kit.clock import SHANGHAI, Now
 from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.failures import Failure, Kind
@@ -23,6 +27,11 @@ sql = queries(__file__)
 
 #: So many times the small sum may be paid in a day without a proof; then one is asked again.
 SMALL_SUMS_A_DAY: Final = 5
+#: So long after a sign-in, in wall time, a device is new; a day is what its owner has to notice it.
+NEW_DEVICE: Final = timedelta(hours=24)
+#: With a new device this much is paid in a day, in minor units, whatever was paid that day with other devices included:
+#: room for what people buy by the way, and a loss that can be borne.
+NEW_DEVICE_MINOR: Final = 100_000
 _MOST_MINOR: Final = 10**15
 
 #: Whose day, in which currency, begun when.
@@ -34,12 +43,19 @@ class LimitKind(StrEnum):
 
     PER_PAYMENT = "per_payment"
     PER_DAY = "per_day"
+    NEW_DEVICE = "new_device"
 
 
 class AboveLimit(Failure):
     """This is more than this person lets be paid at once or in a day."""
 
     code, kind = "above_limit", Kind.FORBIDDEN
+
+
+class DeviceNew(AboveLimit):
+    """On its first day a new device pays only so much in a day."""
+
+    code, kind = "device_new", Kind.FORBIDDEN
 
 
 class LimitInvalid(Failure):
@@ -84,6 +100,8 @@ class Outlay(msgspec.Struct, frozen=True, kw_only=True):
     amount: Money
     at: datetime
     is_proven: bool
+    #: Until when the device it is paid with is new, in wall time; None where it is known, or where there is none.
+    new_until: datetime | None = None
 
 
 async def get_limits(tx: Tx, person_id: UUID, currency: Currency = CNY) -> Limits:
@@ -119,13 +137,26 @@ async def get_spent(tx: Tx, person_id: UUID, currency: Currency = CNY, *, world_
     return spent
 
 
-async def find_limit_refusal(tx: Tx, person_id: UUID, amount: Money, *, world_now: datetime) -> Failure | None:
+def new_until(device_since: datetime | None, wall_now: datetime) -> datetime | None:
+    """Until when a device is new on which somebody signed in then; None for a known one, and for a terminal's none."""
+    return None if device_since is None or wall_now - device_since >= NEW_DEVICE else device_since + NEW_DEVICE
+
+
+async def find_limit_refusal(
+    tx: Tx, person_id: UUID, amount: Money, *, now: Now, device_since: datetime | None = None
+) -> Failure | None:
     """What the limits would say now to paying this without a proof: `AboveLimit`, `ProofMissing`, or nothing.
 
     For a page, which asks for no PIN in vain; the confirmation decides for good.
     """
     allowances = Allowances([await get_limits(tx, person_id, amount.currency)])
-    outlay = Outlay(person_id=PersonId(person_id), amount=amount, at=world_now, is_proven=False)
+    outlay = Outlay(
+        person_id=PersonId(person_id),
+        amount=amount,
+        at=now.world,
+        is_proven=False,
+        new_until=new_until(device_since, now.wall),
+    )
     await allowances.add_up(tx, [outlay])
     return allowances.refusal(outlay)
 
@@ -140,26 +171,37 @@ class _Day(msgspec.Struct, kw_only=True):
 class Allowances:
     """What the people of one batch may still pay by their own limits, which it holds until the transaction ends.
 
-    allowances = await Allowances.lock(tx, payer_ids)
+    allowances = await Allowances.lock(tx, payer_ids, with_new_devices)
     await allowances.add_up(tx, outlays)              # what these people have paid today
     refusal = allowances.refusal(outlay)              # None if it is within their limits
     allowances.take(outlay)                           # counts against what comes after it in the batch
     allowances.give_back(outlay)                      # it came to nothing
     """
 
-    def __init__(self, limits: Iterable[Limits]) -> None:
+    def __init__(self, limits: Iterable[Limits], *, is_any_new: bool = True) -> None:
         self._limits = {(held.person_id, held.currency): held for held in limits}
+        self._is_any_new = is_any_new
         self._days: dict[_DayKey, _Day] = {}
         self._since = self._until = datetime.max.replace(tzinfo=UTC)
 
     @classmethod
-    async def lock(cls, tx: Tx, person_ids: Sequence[PersonId]) -> "Allowances":
-        """Lock these people's limits, in the house's order: after PINs, before payments."""
-        return cls(await tx.rows(Limits, sql.lock_limits, person_ids=list(person_ids)))
+    async def lock(
+        cls, tx: Tx, person_ids: Sequence[PersonId], with_new_devices: Sequence[PersonId] = ()
+    ) -> "Allowances":
+        """Lock these people's limits, in the house's order: after PINs, before payments.
+
+        Who pays with a new device need not have set any, so they are locked themselves.
+        """
+        limits = await tx.rows(Limits, sql.lock_limits, person_ids=list(person_ids))
+        if with_new_devices:
+            await lock_people(tx, with_new_devices)
+        return cls(limits, is_any_new=bool(with_new_devices))
 
     async def add_up(self, tx: Tx, outlays: Iterable[Outlay]) -> None:
         """Learn what was paid today by those whose limits ask for it; nobody else costs a statement."""
-        keys = {self._key(outlay) for outlay in outlays if self._asks_for_the_day(outlay)} if self._limits else None
+        if not self._limits and not self._is_any_new:
+            return
+        keys = {self._key(outlay) for outlay in outlays if self._asks_for_the_day(outlay)}
         if keys:
             for spent in await _list_spent(tx, list(keys)):
                 day = _Day(paid_minor=spent.paid_minor, without_pin_minor=spent.without_pin_minor)
@@ -167,17 +209,20 @@ class Allowances:
 
     def refusal(self, outlay: Outlay) -> Failure | None:
         """Which limit this would exceed; `ProofMissing` where it is not small enough to go without."""
-        limits = self._limits_of(outlay)
-        if limits is None:
-            return None if outlay.is_proven else ProofMissing()
-        minor, day = outlay.amount.minor, self._day(outlay)
-        if limits.per_payment_minor is not None and minor > limits.per_payment_minor:
-            return _above(LimitKind.PER_PAYMENT, Money(limits.per_payment_minor, limits.currency), used=0)
-        if day is not None and limits.per_day_minor is not None and day.paid_minor + minor > limits.per_day_minor:
-            return _above(LimitKind.PER_DAY, Money(limits.per_day_minor, limits.currency), used=day.paid_minor)
-        if outlay.is_proven or (day is not None and _is_small(limits, day.without_pin_minor, minor)):
+        limits, day, minor = self._limits_of(outlay), self._day(outlay), outlay.amount.minor
+        if limits is not None:
+            if limits.per_payment_minor is not None and minor > limits.per_payment_minor:
+                return _above(LimitKind.PER_PAYMENT, Money(limits.per_payment_minor, limits.currency), used=0)
+            if day is not None and limits.per_day_minor is not None and day.paid_minor + minor > limits.per_day_minor:
+                return _above(LimitKind.PER_DAY, Money(limits.per_day_minor, limits.currency), used=day.paid_minor)
+        if outlay.new_until is not None:
+            assert day is not None, "who pays with a new device has been added up"
+            if day.paid_minor + minor > NEW_DEVICE_MINOR:
+                return _above_new(outlay, used=day.paid_minor)
+        if outlay.is_proven:
             return None
-        return ProofMissing()
+        is_small = limits is not None and day is not None and _is_small(limits, day.without_pin_minor, minor)
+        return None if is_small else ProofMissing()
 
     def take(self, outlay: Outlay) -> None:
         """Count it."""
@@ -200,6 +245,8 @@ class Allowances:
         return self._limits.get((outlay.person_id, outlay.amount.currency)) if self._limits else None
 
     def _asks_for_the_day(self, outlay: Outlay) -> bool:
+        if outlay.new_until is not None:
+            return True
         limits = self._limits_of(outlay)
         if limits is None:
             return False
@@ -238,4 +285,13 @@ def _most(cap: int | None) -> int:
 
 
 def _above(which: LimitKind, allowed: Money, *, used: int) -> AboveLimit:
-    return AboveLimit(limit=which, allowed=allowed, left=Money(max(allowed.minor - used, 0), allowed.currency))
+    return AboveLimit(limit=which, allowed=allowed, left=_left(allowed, used))
+
+
+def _above_new(outlay: Outlay, *, used: int) -> DeviceNew:
+    allowed = Money(NEW_DEVICE_MINOR, outlay.amount.currency)
+    return DeviceNew(limit=LimitKind.NEW_DEVICE, allowed=allowed, left=_left(allowed, used), until=outlay.new_until)
+
+
+def _left(allowed: Money, used: int) -> Money:
+    return Money(max(allowed.minor - used, 0), allowed.currency)

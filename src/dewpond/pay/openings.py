@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dewpond.identity import PersonId
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.failures import Failure, Kind
@@ -51,6 +52,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     now: Now
     request: NewRequest
+    #: Who alone may see and pay it; None for whoever has the code.
+    meant_for: PersonId | None = None
 
     @property
     def key(self) -> tuple[MerchantId, str]:
@@ -150,6 +153,7 @@ async def _insert(tx: Tx, openings: Sequence[Opening], fresh: Sequence[Opened]) 
         "platform_key_id": [o.request.platform_key_id for o in openings],
         "code": [new.code for new in fresh],
         "code_expires_at": [o.now.world + CODE_LIFE for o in openings],
+        "meant_for": [o.meant_for for o in openings],
     }
     return await tx.values(sql.open_payments, **columns_of)
 

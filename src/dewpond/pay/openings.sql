@@ -7,14 +7,14 @@ with asked as (
     %(minor)s::bigint[], %(currency)s::text[], %(fee_rate_bp)s::int[], %(opened_at)s::timestamptz[],
     %(expires_at)s::timestamptz[], %(trade_type)s::text[], %(request_hash)s::bytea[], %(notify_url)s::text[],
     %(attach)s::text[], %(device_id)s::text[], %(platform_key_id)s::text[], %(code)s::text[],
-    %(code_expires_at)s::timestamptz[])
+    %(code_expires_at)s::timestamptz[], %(meant_for)s::uuid[])
     as u(merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp, opened_at, expires_at,
-         trade_type, request_hash, notify_url, attach, device_id, platform_key_id, code, code_expires_at)
+         trade_type, request_hash, notify_url, attach, device_id, platform_key_id, code, code_expires_at, meant_for)
 ), opened as (
   insert into pay.payments (merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp,
-                            status, opened_at, expires_at)
+                            status, opened_at, expires_at, meant_for)
   select merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp,
-         'open', opened_at, expires_at
+         'open', opened_at, expires_at, meant_for
   from asked order by merchant_id, merchant_reference
   on conflict (merchant_id, merchant_reference) do nothing
   returning merchant_id, id

@@ -100,10 +100,21 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     refunded_minor: int = 0
     refunded_fee_minor: int = 0
     last_refund_at: datetime | None = None
+    #: Whom the merchant asked, where it asked one person; to everybody else this payment does not exist.
+    meant_for: PersonId | None = None
 
     @property
     def amount(self) -> Money:
         return Money(self.minor, self.currency)
+
+    @property
+    def fee(self) -> Money | None:
+        """What the merchant pays for it; nothing is known before it is paid."""
+        return None if self.fee_minor is None else Money(self.fee_minor, self.currency)
+
+    @property
+    def refunded(self) -> Money:
+        return Money(self.refunded_minor, self.currency)
 
     @property
     def text_id(self) -> str:
@@ -118,6 +129,10 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
         if self.status is PaymentStatus.OPEN and self.expires_at <= world_now:
             return PaymentStatus.CLOSED
         return self.status
+
+    def is_for(self, person_id: PersonId) -> bool:
+        """Whether this person may know of it: whoever has its code, unless it was meant for another."""
+        return self.meant_for is None or self.meant_for == person_id
 
     def was_paid_by(self, payer_id: PersonId) -> bool:
         return self.status is PaymentStatus.SUCCEEDED and self.payer_id == payer_id
@@ -217,9 +232,12 @@ async def lock_payments(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> dict[tuple
     return {(row.merchant_id, row.id): row for row in rows}
 
 
-async def get_payment_by_code(tx: Tx, code: str, *, now: Now) -> Payment:
-    """The payment a scanned code asks for. Refuses with `CodeUnknown`, and `CodeExpired` while it is still unpaid."""
-    [found] = await list_scanned(tx, [code], now=now)
+async def get_payment_by_code(tx: Tx, code: str, *, by: PersonId, now: Now) -> Payment:
+    """The payment that a code asks for which this person has scanned.
+
+    Refuses with `CodeUnknown`, also where it is meant for another, and with `CodeExpired` while it is still unpaid.
+    """
+    [found] = await list_scanned(tx, [(code, by)], now=now)
     if isinstance(found, Failure):
         raise found
     return found.payment
@@ -230,22 +248,25 @@ async def list_codes(tx: Tx, codes: Sequence[str]) -> dict[str, Code]:
     return {row.code: row for row in await tx.rows(Code, sql.find_codes, codes=list(set(codes)))}
 
 
-async def list_scanned(tx: Tx, codes: Sequence[str], *, now: Now) -> list[Scanned | Failure]:
-    """What each of these scanned codes asks for, in their order; refused one by one as `get_payment_by_code` does."""
-    found = await list_codes(tx, codes)
+async def list_scanned(tx: Tx, scans: Sequence[tuple[str, PersonId]], *, now: Now) -> list[Scanned | Failure]:
+    """What each code asks for which somebody has scanned, in their order; refused one by one as `get_payment_by_code`
+    does."""
+    found = await list_codes(tx, [code for code, _ in scans])
     keys = {(row.merchant_id, row.payment_id) for row in found.values()}
     payments = {(payment.merchant_id, payment.id): payment for payment in await list_payments(tx, list(keys))}
 
-    def behind(code: str) -> Scanned | Failure:
+    def behind(code: str, person_id: PersonId) -> Scanned | Failure:
         row = found.get(code)
         if row is None:
             return CodeUnknown()
         payment = payments[row.merchant_id, row.payment_id]
+        if not payment.is_for(person_id):
+            return CodeUnknown()
         if row.expires_at <= now.world and payment.status is PaymentStatus.OPEN:
             return CodeExpired()
         return Scanned(payment=payment, expires_at=min(row.expires_at, payment.expires_at))
 
-    return [behind(code) for code in codes]
+    return [behind(code, person_id) for code, person_id in scans]
 
 
 async def find_payments(tx: Tx, text: str) -> list[Payment]:

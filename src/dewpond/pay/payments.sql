@@ -1,21 +1,21 @@
 -- name: find_by_reference
 select merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp, status, opened_at,
        expires_at, payer_id, rail, fee_minor, public_number, succeeded_at, closed_at, refunds, refunded_minor,
-       refunded_fee_minor, last_refund_at
+       refunded_fee_minor, last_refund_at, meant_for
 from pay.payments
 where merchant_id = %(merchant_id)s and merchant_reference = %(merchant_reference)s and app_id is not null;
 
 -- name: find_by_public_number
 select merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp, status, opened_at,
        expires_at, payer_id, rail, fee_minor, public_number, succeeded_at, closed_at, refunds, refunded_minor,
-       refunded_fee_minor, last_refund_at
+       refunded_fee_minor, last_refund_at, meant_for
 from pay.payments
 where merchant_id = %(merchant_id)s and public_number = %(public_number)s and app_id is not null;
 
 -- name: list_payments
 select p.merchant_id, p.id, p.app_id, p.merchant_reference, p.description, p.minor, p.currency, p.fee_rate_bp, p.status,
        p.opened_at, p.expires_at, p.payer_id, p.rail, p.fee_minor, p.public_number, p.succeeded_at, p.closed_at,
-       p.refunds, p.refunded_minor, p.refunded_fee_minor, p.last_refund_at
+       p.refunds, p.refunded_minor, p.refunded_fee_minor, p.last_refund_at, p.meant_for
 from unnest(%(merchant_ids)s::uuid[], %(ids)s::uuid[]) as u(merchant_id, id)
 join pay.payments p on p.merchant_id = u.merchant_id and p.id = u.id and p.app_id is not null;
 
@@ -23,7 +23,7 @@ join pay.payments p on p.merchant_id = u.merchant_id and p.id = u.id and p.app_i
 -- In one order for everybody, so that two batches can never wait for each other.
 select p.merchant_id, p.id, p.app_id, p.merchant_reference, p.description, p.minor, p.currency, p.fee_rate_bp, p.status,
        p.opened_at, p.expires_at, p.payer_id, p.rail, p.fee_minor, p.public_number, p.succeeded_at, p.closed_at,
-       p.refunds, p.refunded_minor, p.refunded_fee_minor, p.last_refund_at
+       p.refunds, p.refunded_minor, p.refunded_fee_minor, p.last_refund_at, p.meant_for
 from unnest(%(merchant_ids)s::uuid[], %(ids)s::uuid[]) as u(merchant_id, id)
 join pay.payments p on p.merchant_id = u.merchant_id and p.id = u.id and p.app_id is not null
 order by p.merchant_id, p.id for no key update of p;
@@ -72,7 +72,7 @@ select code, merchant_id, payment_id, expires_at from pay.codes where code = any
 -- For the terminal, over all merchants: by id, by the merchant's number for it, or by ours.
 select merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp, status, opened_at,
        expires_at, payer_id, rail, fee_minor, public_number, succeeded_at, closed_at, refunds, refunded_minor,
-       refunded_fee_minor, last_refund_at
+       refunded_fee_minor, last_refund_at, meant_for
 from pay.payments
 where app_id is not null
   and (id = %(id)s::uuid or merchant_reference = %(text)s or public_number = %(text)s)
@@ -81,7 +81,7 @@ order by opened_at desc, id desc limit 20;
 -- name: list_by_merchant
 select merchant_id, id, app_id, merchant_reference, description, minor, currency, fee_rate_bp, status, opened_at,
        expires_at, payer_id, rail, fee_minor, public_number, succeeded_at, closed_at, refunds, refunded_minor,
-       refunded_fee_minor, last_refund_at
+       refunded_fee_minor, last_refund_at, meant_for
 from pay.payments
 where merchant_id = %(merchant_id)s and app_id is not null
   and opened_at >= coalesce(%(since)s::timestamptz, '-infinity')
@@ -114,7 +114,7 @@ with recent as (
 )
 select p.merchant_id, p.id, p.app_id, p.merchant_reference, p.description, p.minor, p.currency, p.fee_rate_bp, p.status,
        p.opened_at, p.expires_at, p.payer_id, p.rail, p.fee_minor, p.public_number, p.succeeded_at, p.closed_at,
-       p.refunds, p.refunded_minor, p.refunded_fee_minor, p.last_refund_at
+       p.refunds, p.refunded_minor, p.refunded_fee_minor, p.last_refund_at, p.meant_for
 from found join pay.payments p on p.merchant_id = %(merchant_id)s and p.id = found.id
 where p.app_id is not null
   and p.opened_at >= coalesce(%(since)s::timestamptz, '-infinity')

@@ -5,6 +5,7 @@ called back.
 """
 
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from dewpond import merchants
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx, queries
 from dewpond.kit.failures import Failure, Kind
-from dewpond.kit.ids import new_id, to_text
+from dewpond.kit.ids import derived_beside, new_id, to_text
 from dewpond.kit.money import CNY, AmountInvalid, Currency, Money
 from dewpond.kit.names import is_name
 from dewpond.merchants import AppId, MerchantId
@@ -123,11 +124,14 @@ async def end_standing_code(tx: Tx, merchant_id: UUID, code: str, *, now: Now) -
         raise StandingCodeUnknown
 
 
-async def standing_opening(tx: Tx, code: str, amount: Money, *, now: Now, note: str = "") -> Opening:
+async def standing_opening(
+    tx: Tx, code: str, amount: Money, *, now: Now, note: str = "", key: UUID | None = None
+) -> Opening:
     """What a person who scanned a printed code asks to be opened; it goes the way of all openings.
 
-    The shop reads the `note` behind the code's title. Refuses with `StandingCodeUnknown`, `StandingCodeEnded`,
-    `StandingNoteInvalid` and, for another currency than the code's or an absurd sum, `AmountInvalid`.
+    The shop reads the `note` behind the code's title. The same `key` again is the same request: it opens nothing beside
+    what it has opened. Refuses with `StandingCodeUnknown`, `StandingCodeEnded`, `StandingNoteInvalid` and, for another
+    currency than the code's or an absurd sum, `AmountInvalid`.
     """
     standing = await get_standing_code(tx, code)
     note = note.strip()
@@ -136,14 +140,15 @@ async def standing_opening(tx: Tx, code: str, amount: Money, *, now: Now, note: 
     if amount.currency != standing.currency or not 1 <= amount.minor <= _MOST_MINOR:
         raise AmountInvalid(amount=str(amount))
     merchant = await merchants.get_merchant(tx, standing.merchant_id)
+    asked = sha256(f"{code} {amount.minor} {amount.currency} {note}".encode()).digest()
     return Opening(
         merchant_id=standing.merchant_id,
         app_id=standing.app_id,
-        merchant_reference=to_text("std", new_id()),
+        merchant_reference=to_text("std", new_id() if key is None else derived_beside(key, code)),
         description=f"{standing.title} · {note}" if note else standing.title,
         amount=amount,
         fee_rate_bp=merchant.fee_rate_bp,
         expires_at=now.world + STANDING_LIFE,
         now=now,
-        request=NewRequest(trade_type=STANDING, request_hash=code.encode(), notify_url=""),
+        request=NewRequest(trade_type=STANDING, request_hash=asked, notify_url=""),
     )

@@ -4,9 +4,11 @@ Above a set sum two members of the staff are needed (a proposal, then another's 
 
     open ──▶ agreed     (the money is in the wallet)
       └────▶ refused    (by anybody, who proposed it included)
+
+Two accounts are not yet two people: who let another in may hold both. `SecondPerson` says whose yes counts.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -35,6 +37,8 @@ MOST_MINOR: Final = 10**12
 REASON_LENGTH: Final = 200
 #: The most that a sandbox's door gives at a time, in minor units.
 DOOR_MINOR: Final = 100_000
+#: How long an account is there before its yes counts, in wall time: the others shall have seen it.
+SECOND_PERSON_AFTER: Final = timedelta(hours=24)
 
 
 class TopUpTooMuch(Failure):
@@ -65,6 +69,18 @@ class SecondPersonNeeded(Failure):
     """Another member of the staff must agree to this."""
 
     code, kind = "second_person_needed", Kind.FORBIDDEN
+
+
+class SecondPersonRelated(Failure):
+    """One of the two let the other in here; somebody else must agree to this."""
+
+    code, kind = "second_person_related", Kind.FORBIDDEN
+
+
+class SecondPersonTooNew(Failure):
+    """This account is too new: its yes counts a day after it was first used."""
+
+    code, kind = "second_person_too_new", Kind.FORBIDDEN
 
 
 class TopUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,33 +131,52 @@ class TopUpProposal(msgspec.Struct, frozen=True, kw_only=True):
         return Money(self.minor, self.currency)
 
 
+class SecondPerson(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of staff who is to agree, and what is known of how they came here."""
+
+    staff_id: UUID
+    #: Since when the account is in use, in wall time.
+    since: datetime
+    #: Who let them in here, and whom they let in.
+    kin: frozenset[UUID]
+
+    def refusal(self, proposal: TopUpProposal, *, wall_now: datetime) -> Failure | None:
+        """Why their yes would not be another's yes to this proposal; None where it is."""
+        if proposal.proposed_staff_id == self.staff_id:
+            return SecondPersonNeeded()
+        if proposal.proposed_staff_id in self.kin:
+            return SecondPersonRelated()
+        counts_from = self.since + SECOND_PERSON_AFTER
+        return SecondPersonTooNew(counts_from=counts_from) if wall_now < counts_from else None
+
+
 async def top_up(tx: Tx, person_id: PersonId, amount: Money, *, now: Now, by_staff_id: UUID | None = None) -> TopUp:
     """Put money into a person's wallet; it can be spent in the same moment. Refuses non-positive and absurd sums."""
     _check(amount)
-    return await _carry_out(
-        tx,
-        TopUp(
-            person_id=person_id,
-            id=new_id(),
-            minor=amount.minor,
-            currency=amount.currency,
-            occurred_at=now.world,
-            by_staff_id=by_staff_id,
-        ),
-        now=now,
-    )
+    return await _carry_out(tx, _top_up(person_id, new_id(), amount, now, by_staff_id), now=now)
 
 
-async def top_up_by_door(tx: Tx, person_id: PersonId, amount: Money, *, now: Now) -> TopUp:
+async def top_up_by_door(tx: Tx, person_id: PersonId, amount: Money, *, now: Now, key: UUID | None = None) -> TopUp:
     """Let a person of a sandbox put play money into their own wallet, so much at a time.
 
     As often as they like: whoever tries something out under a frozen clock shall not have to wait for another day.
-    Refuses with `OnlyInSandbox`, with `TopUpTooMuch`, and non-positive sums with `AmountInvalid`.
+    The same `key` again puts nothing in, and answers with what it did. Refuses with `OnlyInSandbox`, `TopUpTooMuch`,
+    `AmountInvalid` for what is no positive sum, and `TopUpDiffers` where the key came with another one.
     """
     await worlds.require_sandbox(tx)
     if amount.minor > DOOR_MINOR:
         raise TopUpTooMuch(most=Money(DOOR_MINOR, amount.currency))
-    return await top_up(tx, person_id, amount, now=now)
+    if key is None:
+        return await top_up(tx, person_id, amount, now=now)
+    _check(amount)
+    await tx.run(sql.lock_door, person_id=person_id)
+    own_id = derived_beside(key, "top-up by door", person_id)
+    earlier = await tx.row(TopUp, sql.find_top_up, person_id=person_id, id=own_id)
+    if earlier is None:
+        return await _carry_out(tx, _top_up(person_id, own_id, amount, now), now=now)
+    if earlier.amount != amount:
+        raise TopUpDiffers(amount=earlier.amount)
+    return earlier
 
 
 async def propose_top_up(
@@ -194,15 +229,17 @@ async def propose_top_up(
     return proposal
 
 
-async def agree_top_up(tx: Tx, person_id: UUID, proposal_id: UUID, *, by_staff_id: UUID, now: Now) -> TopUp:
+async def agree_top_up(tx: Tx, person_id: UUID, proposal_id: UUID, *, by: SecondPerson, now: Now) -> TopUp:
     """Say yes to another's proposal; the money is in the wallet.
 
-    Refuses with `TopUpProposalNotFound`, `TopUpProposalEnded` and, for whoever proposed it, `SecondPersonNeeded`.
+    Refuses with `TopUpProposalNotFound`, `TopUpProposalEnded`, for whoever proposed it with `SecondPersonNeeded`, for
+    their kin with `SecondPersonRelated`, and on somebody's first day with `SecondPersonTooNew`.
     """
     proposal = await _lock_open(tx, person_id, proposal_id)
-    if proposal.proposed_staff_id == by_staff_id:
-        raise SecondPersonNeeded
-    await _end(tx, proposal, TopUpProposalStatus.AGREED, by_staff_id=by_staff_id, now=now)
+    refusal = by.refusal(proposal, wall_now=now.wall)
+    if refusal is not None:
+        raise refusal
+    await _end(tx, proposal, TopUpProposalStatus.AGREED, by_staff_id=by.staff_id, now=now)
     return await _carry_out(
         tx,
         TopUp(
@@ -212,17 +249,19 @@ async def agree_top_up(tx: Tx, person_id: UUID, proposal_id: UUID, *, by_staff_i
             currency=proposal.currency,
             occurred_at=now.world,
             by_staff_id=proposal.proposed_staff_id,
-            agreed_staff_id=by_staff_id,
+            agreed_staff_id=by.staff_id,
             reason=proposal.reason,
         ),
         now=now,
     )
 
 
-async def refuse_top_up(tx: Tx, person_id: UUID, proposal_id: UUID, *, by_staff_id: UUID, now: Now) -> None:
-    """Say no to a proposal, or take one's own back. Refuses with `TopUpProposalNotFound`, `TopUpProposalEnded`."""
+async def refuse_top_up(tx: Tx, person_id: UUID, proposal_id: UUID, *, by_staff_id: UUID, now: Now) -> TopUpProposal:
+    """Say no to a proposal, or take one's own back; what was proposed. Refuses with `TopUpProposalNotFound`,
+    `TopUpProposalEnded`."""
     proposal = await _lock_open(tx, person_id, proposal_id)
     await _end(tx, proposal, TopUpProposalStatus.REFUSED, by_staff_id=by_staff_id, now=now)
+    return proposal
 
 
 async def list_open_top_up_proposals(tx: Tx, *, most: int = 100) -> list[TopUpProposal]:
@@ -248,6 +287,17 @@ async def _find(tx: Tx, person_id: UUID, own_id: UUID) -> TopUp | TopUpProposal 
 def _check(amount: Money) -> None:
     if not 1 <= amount.minor <= MOST_MINOR:
         raise AmountInvalid(amount=str(amount))
+
+
+def _top_up(person_id: PersonId, own_id: UUID, amount: Money, now: Now, by_staff_id: UUID | None = None) -> TopUp:
+    return TopUp(
+        person_id=person_id,
+        id=own_id,
+        minor=amount.minor,
+        currency=amount.currency,
+        occurred_at=now.world,
+        by_staff_id=by_staff_id,
+    )
 
 
 async def _carry_out(tx: Tx, done: TopUp, *, now: Now) -> TopUp:

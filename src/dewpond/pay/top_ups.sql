@@ -15,6 +15,10 @@ from pay.top_ups where by_staff_id is not null order by occurred_at desc, id des
 -- Two requests of one member of the staff take turns: both would find the same sum otherwise.
 select pg_advisory_xact_lock(hashtextextended('top-up ' || %(staff_id)s::uuid::text, 0));
 
+-- name: lock_door
+-- Two taps of one person take turns: neither would find what the other puts in.
+select pg_advisory_xact_lock(hashtextextended('top-up by door ' || %(person_id)s::uuid::text, 0));
+
 -- name: sum_alone
 select coalesce(sum(minor), 0)::bigint as minor from pay.top_ups
 where by_staff_id = %(staff_id)s and occurred_at >= %(since)s and currency = %(currency)s and agreed_staff_id is null;

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from dewpond import identity, merchants, pay
+from dewpond.identity import PersonId
 from dewpond.kit.clock import SHANGHAI
 from dewpond.kit.db import Tx
 from dewpond.kit.money import CNY, Money
@@ -72,8 +73,7 @@ async def prepay(trade: Trade, house: House, visit: Visit, asked: Prepay) -> Res
     if expires is not None:
         _check_expiry(expires, asked, visit)
     openid = asked.payer.openid if asked.payer else None
-    if trade.needs_openid:
-        await _check_openid(house, visit, openid)
+    payer_id = await _find_payer(house, visit, openid) if trade.needs_openid else None
     scene, settle = asked.scene_info, asked.settle_info
     opened = await house.openings.submit(
         Opening(
@@ -85,6 +85,7 @@ async def prepay(trade: Trade, house: House, visit: Visit, asked: Prepay) -> Res
             fee_rate_bp=visit.caller.fee_rate_bp,
             expires_at=min(expires or datetime.max.replace(tzinfo=SHANGHAI), visit.now.world + OPEN_FOR),
             now=visit.now,
+            meant_for=payer_id,
             request=NewRequest(
                 trade_type=trade.trade_type,
                 request_hash=requests.fingerprint(
@@ -136,13 +137,16 @@ def _check_expiry(expires: datetime, asked: Prepay, visit: Visit) -> None:
         raise ParameterInvalid("/time_expire", issue, value=asked.time_expire)
 
 
-async def _check_openid(house: House, visit: Visit, openid: str | None) -> None:
+async def _find_payer(house: House, visit: Visit, openid: str | None) -> PersonId:
+    """Who alone shall pay it: whom this app knows by the openid."""
     async with house.db.transaction() as tx:
         assert visit.app_id is not None
         assert openid is not None
-        if await identity.person_by_open_id(tx, visit.app_id, openid) is None:
-            issue = Issue("is not an openid of this appid", "无效的openid")
-            raise ParameterInvalid("/payer/openid", issue, value=openid)
+        person_id = await identity.person_by_open_id(tx, visit.app_id, openid)
+    if person_id is None:
+        issue = Issue("is not an openid of this appid", "无效的openid")
+        raise ParameterInvalid("/payer/openid", issue, value=openid)
+    return person_id
 
 
 # --- query ------------------------------------------------------------------------------------------------------------
