@@ -40,10 +40,15 @@ class Settings:
     #: With `run --lan`: the folder of certificates, and where phones get the authority's.
     tls_folder: Path | None = None
     trust_url: str = ""
-    #: In a live world a top-up above this many minor units needs a second operator.
+    #: In a live world: how many minor units an operator may put into wallets alone, in one day of the world, one
+    #: currency and over all people. What goes beyond waits for a second operator.
     four_eyes_minor: int = 100_000
     #: The master key's file; empty means `<home>/master.key`.
     master_key_file: str = ""
+    #: Proxies before our own doors, comma-separated CIDR: they, and nobody else, are believed who sent a request.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    #: Strangers and people may do so many times as much before they are asked to wait: for many behind one address.
+    budget_times: int = 1
     #: Networks that a live world's callbacks may reach although they are not public, comma-separated CIDR.
     callback_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     #: Answer repeated prepays with other parameters as documented (403) rather than as seen in the field (400).
@@ -88,12 +93,12 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             raise SettingInvalid(f"{name} is {value!r}; write a whole number")
         return int(value) if value else otherwise
 
-    try:
-        networks = tuple(
-            ip_network(part.strip()) for part in environ.get("DEWPOND_CALLBACK_NETWORKS", "").split(",") if part.strip()
-        )
-    except ValueError as bad:
-        raise SettingInvalid(f"DEWPOND_CALLBACK_NETWORKS: {bad}") from bad
+    def networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        try:
+            return tuple(ip_network(part.strip()) for part in environ.get(name, "").split(",") if part.strip())
+        except ValueError as bad:
+            raise SettingInvalid(f"{name}: {bad}") from bad
+
     home = environ.get("DEWPOND_HOME", "")
     settings = Settings(
         home=Path(home).expanduser().absolute() if home else default_home(),
@@ -108,10 +113,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         trust_url=origin("DEWPOND_TRUST_URL"),
         four_eyes_minor=number("DEWPOND_FOUR_EYES_MINOR", 100_000),
         master_key_file=environ.get("DEWPOND_MASTER_KEY_FILE", ""),
-        callback_networks=networks,
+        trusted_proxies=networks("DEWPOND_TRUSTED_PROXIES"),
+        budget_times=number("DEWPOND_BUDGET_TIMES", 1),
+        callback_networks=networks("DEWPOND_CALLBACK_NETWORKS"),
         strict_docs=flag("DEWPOND_STRICT_DOCS"),
         weixin_code_url=flag("DEWPOND_WEIXIN_CODE_URL"),
     )
     if settings.database_url and not settings.owner_database_url:
         raise SettingInvalid("DEWPOND_DATABASE_URL needs DEWPOND_OWNER_DATABASE_URL beside it, for migrations")
+    if any(not network.prefixlen for network in settings.trusted_proxies):
+        raise SettingInvalid("DEWPOND_TRUSTED_PROXIES names everybody; name the proxies")
+    if not settings.budget_times:
+        raise SettingInvalid("DEWPOND_BUDGET_TIMES is 0; 1 is the usual")
     return settings

@@ -94,7 +94,9 @@ def shop(dewpond: Type, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 def ask(shop: dict[str, Any], dsn: str) -> Ask:
     """`ask("tea1", "18.00")`: the shop asks for money."""
 
-    async def open_payment(number: str, amount: str, minutes: int, mchid: str, description: str) -> Asked:
+    async def open_payment(
+        number: str, amount: str, minutes: int, mchid: str, description: str, meant_for: Any
+    ) -> Asked:
         db = await Database.open(dsn, size=1)
         async with db.transaction() as tx:
             merchant = (await merchants.find_merchants(tx, mchid or shop["mchid"]))[0]
@@ -109,6 +111,7 @@ def ask(shop: dict[str, Any], dsn: str) -> Ask:
                 fee_rate_bp=merchant.fee_rate_bp,
                 expires_at=now.world + timedelta(minutes=minutes),
                 now=now,
+                meant_for=meant_for,
                 request=pay.NewRequest(trade_type="NATIVE", request_hash=b"1", notify_url=NOWHERE),
             )
             opened = (await pay.open_payments(tx, [opening]))[0]
@@ -118,9 +121,14 @@ def ask(shop: dict[str, Any], dsn: str) -> Ask:
         return Asked(f"http://localhost:8601/q/{opened.code}", number, payment.text_id)
 
     def asking(
-        number: str, amount: str = "18.00", minutes: int = 60, mchid: str = "", description: str = "Longjing"
+        number: str,
+        amount: str = "18.00",
+        minutes: int = 60,
+        mchid: str = "",
+        description: str = "Longjing",
+        meant_for: Any = None,
     ) -> Asked:
-        return asyncio.run(open_payment(number, amount, minutes, mchid, description))
+        return asyncio.run(open_payment(number, amount, minutes, mchid, description, meant_for))
 
     return asking
 

@@ -79,7 +79,7 @@ def test_a_folder_with_any_of_our_files_is_left_alone(name: str, shop: Path, dew
 
 def test_a_refused_merchant_leaves_no_folder(shop: Path, dewpond: Type, tmp_path: Path) -> None:
     for words in ([" ", "--out"], ["Shop", "--fee-rate=101%", "--out"]):
-        assert dewpond("merchants", "create", *words, str(tmp_path / "a" / "b")).code == 1
+        assert dewpond("merchants", "create", *words, str(tmp_path / "a" / "b")).code in {1, 2}
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     count = len(dewpond("merchants", "list", "--json").json)
@@ -104,7 +104,9 @@ def test_a_fee_rate_is_taken_as_it_is_written(rate: str, basis_points: int, dewp
     assert dewpond("merchants", "show", made["mchid"], "--json").json["fee_rate_bp"] == basis_points
 
 
-@pytest.mark.parametrize(("rate", "code"), [("0.605%", 2), ("much", 2), ("nan", 2), ("101%", 1), ("-1%", 1)])
+@pytest.mark.parametrize(
+    ("rate", "code"), [("0.605%", 2), ("much", 2), ("nan", 2), ("101%", 2), ("-1%", 2), ("1e999990", 2)]
+)
 def test_a_bad_fee_rate_is_refused(rate: str, code: int, dewpond: Type, tmp_path: Path) -> None:
     ran = dewpond("merchants", "create", "Rated", "--out", str(tmp_path), f"--fee-rate={rate}")
     assert ran.code == code

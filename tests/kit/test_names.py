@@ -20,6 +20,8 @@ from dewpond.kit.names import is_name
         ("a turned direction", "Alice\u202egnp", False),
         ("half a character", "\ud800", False),
         ("a line separator", "Ali\u2028ce", False),
+        ("a filler that shows nothing", "\u3164", False),
+        ("Braille without a dot", "Al\u2800ice", False),
     ],
 )
 def test_a_name_shows_what_it_is(_case: str, text: str, is_one: bool) -> None:

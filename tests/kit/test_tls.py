@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dewpond.kit import tls
+from machine import lacks
 
 NOW = datetime.now(UTC)
 
@@ -21,7 +22,7 @@ def authority() -> tuple[bytes, bytes]:
 def judged(folder: Path, authority_pem: bytes, chain_pem: bytes) -> str:
     """What `openssl verify` says of a server's certificate under this authority alone."""
     if shutil.which("openssl") is None:
-        pytest.skip("needs the command openssl")
+        lacks("openssl", "certificates are judged by the command openssl")
     (folder / "authority.pem").write_bytes(authority_pem)
     (folder / "server.pem").write_bytes(chain_pem)
     command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", "authority.pem", "server.pem"]

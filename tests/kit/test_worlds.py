@@ -323,14 +323,17 @@ _SAFE = {"public_url": "https://pay.example", "staff_url": "https://staff.pay.ex
         ("one origin for both", _SAFE | {"staff_url": "https://pay.example"}, False, False),
     ],
 )
-def test_a_live_world_opens_safe_doors_only(_case: str, urls: dict[str, str], listens_near: bool, is_safe: bool) -> None:
+def test_a_live_world_opens_safe_doors_only(
+    _case: str, urls: dict[str, str], listens_near: bool, is_safe: bool
+) -> None:
     doors = Doors(wire_url="https://wire.example", **urls)
     sandbox = World(
         id=new_id(), kind=WorldKind.SANDBOX, created_at=NOON, public_url="", clock_offset=timedelta(), frozen_at=None
     )
     worlds.require_safe_doors(sandbox, doors, listens_near=listens_near)
     with nullcontext() if is_safe else pytest.raises(DoorsUnsafe):
-        worlds.require_safe_doors(msgspec.structs.replace(sandbox, kind=WorldKind.LIVE), doors, listens_near=listens_near)
+        live = msgspec.structs.replace(sandbox, kind=WorldKind.LIVE)
+        worlds.require_safe_doors(live, doors, listens_near=listens_near)
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,18 @@ def new_member(database: Database) -> NewMember:
             member = await merchants.create_staff_member(
                 tx, sign_in_name or f"member-{next(_numbers)}", name, is_operator=is_operator, wall_now=NOON
             )
-            if password:
-                await merchants.set_password(tx, member.id, password, wall_now=NOON)
+        if password:
+            await set_password(database, member, password)
         return member
 
     return make
+
+
+async def set_password(database: Database, member: StaffMember, password: str, *, wall_now: datetime = NOON) -> None:
+    """Reckon, then set."""
+    hashed = await merchants.hash_password(password, member)
+    async with database.transaction() as tx:
+        await merchants.set_password(tx, member.id, hashed, wall_now=wall_now)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,20 @@ from dewpond import merchants
 from dewpond.kit.db import Database
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
-from dewpond.merchants import InvitationSpent, PasswordWeak, StaffId, StaffMember, StaffMemberNotFound
+from dewpond.merchants import (
+    CameInBefore,
+    InvitationSpent,
+    PasswordHash,
+    Role,
+    RoleNotFound,
+    StaffId,
+    StaffMember,
+    StaffMemberNotFound,
+)
 
-from .conftest import NOON, NewMember
+from .conftest import NOON, NewMember, NewShop, set_password
 
+PASSWORD = "longjing-before-rain"
 HOUR = timedelta(hours=1)
 
 
@@ -103,13 +114,117 @@ async def test_a_refused_password_leaves_the_link_as_it_was(database: Database, 
     member = await new_member()
     token = await invite(database, member)
 
-    async def come_in(password: str) -> None:
+    async def come_in(hashed: str) -> None:
         async with database.transaction() as tx:
             invited = await merchants.redeem_invitation(tx, token, wall_now=NOON)
-            await merchants.set_password(tx, invited.id, password, wall_now=NOON)
+            await merchants.set_password(tx, invited.id, PasswordHash(hashed), wall_now=NOON)
 
-    with pytest.raises(PasswordWeak):
-        await come_in("short")
+    with pytest.raises(ValueError, match="hashed before"):
+        await come_in("not hashed")
     assert await find(database, token) == member
-    await come_in("longjing-before-rain")
+    await come_in(await merchants.hash_password(PASSWORD, member))
     assert await find(database, token) is None
+
+
+# --- whose account it is ----------------------------------------------------------------------------------------------
+
+
+async def refusal_of(database: Database, member: StaffMember, **told: Any) -> type[Failure] | None:
+    """What becomes of asking for a newcomer's link."""
+    try:
+        async with database.transaction() as tx:
+            await merchants.invite_newcomer(tx, member.id, wall_now=NOON, **told)
+    except Failure as refused:
+        return type(refused)
+    return None
+
+
+async def test_a_password_kills_the_link_whoever_sets_it(database: Database, new_member: NewMember) -> None:
+    """In a sandbox somebody taps in and makes the account their own: whoever invited them must not replace them."""
+    member, other = await new_member(), await new_member()
+    token, others = await invite(database, member), await invite(database, other)
+    await set_password(database, member, PASSWORD, wall_now=NOON - HOUR)  # by a clock that is behind
+    assert await find(database, token) is None
+    assert isinstance(await redeem(database, token), InvitationSpent)
+    assert isinstance(await redeem(database, token, hours=-90), InvitationSpent)
+    assert await redeem(database, others) == other
+
+
+async def test_who_has_lost_the_way_in_gets_a_link_from_the_terminal(database: Database, new_member: NewMember) -> None:
+    member = await new_member(password=PASSWORD)
+    token = await invite(database, member)
+    assert await redeem(database, token) == member
+    again = await invite(database, member)
+    await set_password(database, member, "white-peony-2026", wall_now=NOON + HOUR)
+    assert isinstance(await redeem(database, again, hours=2), InvitationSpent), "they have found it again"
+
+
+async def test_a_voided_link_makes_nobody_new(database: Database, new_member: NewMember) -> None:
+    member = await new_member()
+    await invite(database, member, hours=1)
+    await set_password(database, member, PASSWORD, wall_now=NOON + 2 * HOUR)
+    async with database.transaction() as tx:
+        [arrival] = await merchants.list_arrivals(tx, [member.id])
+    assert arrival.since == NOON
+
+
+async def test_of_a_link_and_a_password_at_once_one_wins(database: Database, new_member: NewMember) -> None:
+    """Two connections that meet in the middle: neither waits for the other for ever, and never do both come in."""
+
+    async def come_in(token: str, hashed: PasswordHash) -> None:
+        async with database.transaction() as tx:
+            member = await merchants.redeem_invitation(tx, token, wall_now=NOON)
+            await merchants.set_password(tx, member.id, hashed, wall_now=NOON)
+
+    async def claim(member: StaffMember, hashed: PasswordHash) -> None:
+        async with database.transaction() as tx:
+            await merchants.set_password(tx, member.id, hashed, wall_now=NOON)
+
+    hashed = await merchants.hash_password(PASSWORD, await new_member())
+    for _ in range(20):
+        member = await new_member()
+        token = await invite(database, member)
+        came, claimed = await asyncio.gather(come_in(token, hashed), claim(member, hashed), return_exceptions=True)
+        assert claimed is None, "whose session has ended is the face's to find out"
+        assert came is None or isinstance(came, InvitationSpent)
+        assert await find(database, token) is None
+
+
+async def test_a_link_waits_for_who_is_just_making_the_account_their_own(
+    database: Database, new_member: NewMember
+) -> None:
+    member, boss = await new_member(), await new_member()
+    token, hashed = await invite(database, member), await merchants.hash_password(PASSWORD, member)
+    async with database.transaction() as tx:
+        await merchants.set_password(tx, member.id, hashed, wall_now=NOON)
+        asked = asyncio.create_task(refusal_of(database, member, by=boss.id))
+        redeemed = asyncio.create_task(redeem(database, token))
+        done, _ = await asyncio.wait([asked, redeemed], timeout=0.3)
+        assert not done
+    assert await asked is CameInBefore
+    assert isinstance(await redeemed, InvitationSpent)
+
+
+async def test_a_newcomers_link_never_leads_into_what_is_somebodys_own(
+    database: Database, new_member: NewMember, new_shop: NewShop
+) -> None:
+    tea, coffee, boss = await new_shop(), await new_shop("Coffee Shop"), await new_member()
+    fresh, both, elsewhere = await new_member(), await new_member(), await new_member()
+    operator, own = await new_member(is_operator=True), await new_member(password=PASSWORD)
+    async with database.transaction() as tx:
+        for member in (fresh, both, operator, own):
+            await merchants.give_role(tx, tea.id, member.id, Role.CASHIER, wall_now=NOON)
+        for member in (both, elsewhere):
+            await merchants.give_role(tx, coffee.id, member.id, Role.CASHIER, wall_now=NOON)
+    answers = {
+        "fresh": await refusal_of(database, fresh, by=boss.id, at=tea.id),
+        "both": await refusal_of(database, both, by=boss.id, at=tea.id),
+        "elsewhere": await refusal_of(database, elsewhere, by=boss.id, at=tea.id),
+        "operator": await refusal_of(database, operator, by=boss.id, at=tea.id),
+        "own": await refusal_of(database, own, by=boss.id, at=tea.id),
+    }
+    assert answers == {
+        "fresh": None, "both": CameInBefore, "elsewhere": RoleNotFound, "operator": CameInBefore, "own": CameInBefore,
+    }  # fmt: skip
+    by_the_desk = [await refusal_of(database, one, by=boss.id) for one in (both, operator, own)]
+    assert by_the_desk == [None, None, CameInBefore]

@@ -19,6 +19,7 @@ from dewpond.merchants import (
     Merchant,
     MerchantId,
     MerchantNotFound,
+    NotClaimed,
     Role,
     RoleNotFound,
     SignInNameInvalid,
@@ -26,6 +27,7 @@ from dewpond.merchants import (
     StaffId,
     StaffMember,
     StaffMemberNotFound,
+    WorksHere,
 )
 
 from .conftest import NOON, NewMember, NewShop
@@ -223,6 +225,112 @@ async def test_two_who_give_a_role_at_once_give_one(
     await asyncio.gather(*(give(database, shop, member, role) for role in [*Role, *Role] if role is not Role.OWNER))
     async with database.transaction() as tx:
         assert [one.id for one, _ in await merchants.list_staff(tx, shop.id)] == [member.id]
+
+
+async def test_a_role_that_is_taken_away_meanwhile_does_not_come_back(
+    database: Database, new_member: NewMember, new_shop: NewShop
+) -> None:
+    """One owner ends it, another changes it: two connections, and the second finds what the first did."""
+    shop, owner, member = await new_shop(), await new_member(), await new_member()
+    await give(database, shop, owner, Role.OWNER)
+    await give(database, shop, member, Role.CASHIER)
+
+    async def change() -> Role:
+        async with database.transaction() as tx:
+            return await merchants.change_role(tx, shop.id, member.id, Role.OWNER, by=owner.id, wall_now=NOON)
+
+    async with database.transaction() as tx:
+        await merchants.end_role(tx, shop.id, member.id, by=owner.id, wall_now=NOON)
+        changing = asyncio.create_task(change())
+        done, _ = await asyncio.wait([changing], timeout=0.3)
+        assert not done, "changes of a merchant's roles take turns"
+    with pytest.raises(RoleNotFound):
+        await changing
+    assert await role_at(database, shop, member) is None
+
+
+async def test_a_role_is_changed_where_there_is_one(
+    database: Database, new_member: NewMember, new_shop: NewShop
+) -> None:
+    shop, owner, member = await new_shop(), await new_member(), await new_member()
+    await give(database, shop, owner, Role.OWNER)
+    await give(database, shop, member, Role.CASHIER)
+    async with database.transaction() as tx:
+        for role, before in ((Role.ANALYST, Role.CASHIER), (Role.ANALYST, Role.ANALYST), (Role.OWNER, Role.ANALYST)):
+            assert await merchants.change_role(tx, shop.id, member.id, role, by=owner.id, wall_now=NOON) is before
+        await merchants.end_role(tx, shop.id, owner.id, wall_now=NOON)
+        with pytest.raises(LastOwner):
+            await merchants.change_role(tx, shop.id, member.id, Role.CASHIER, wall_now=NOON)
+        with pytest.raises(RoleNotFound):
+            await merchants.change_role(tx, shop.id, owner.id, Role.CASHIER, wall_now=NOON)
+        with pytest.raises(MerchantNotFound):
+            await merchants.change_role(tx, MerchantId(new_id()), member.id, Role.CASHIER, wall_now=NOON)
+    assert await role_at(database, shop, member) is Role.OWNER
+
+
+async def test_a_second_place_is_for_accounts_of_somebodys_own(
+    database: Database, new_member: NewMember, new_shop: NewShop
+) -> None:
+    tea, coffee = await new_shop(), await new_shop("Coffee Shop")
+    mei, nobodys, gone = [await new_member(password=password) for password in ("longjing-tea", "", "longjing-tea")]
+    await give(database, tea, mei, Role.OWNER)
+    async with database.transaction() as tx:
+        await merchants.end_staff_member(tx, gone.id, wall_now=NOON)
+        assert await merchants.list_claimed(tx, [mei.id, nobodys.id]) == {mei.id}
+        await merchants.add_role(tx, coffee.id, mei.id, Role.CASHIER, wall_now=NOON)
+        for shop_id, member, refusal in (
+            (coffee.id, mei, WorksHere),
+            (coffee.id, nobodys, NotClaimed),
+            (coffee.id, gone, StaffMemberNotFound),
+            (MerchantId(new_id()), mei, MerchantNotFound),
+        ):
+            with pytest.raises(refusal):
+                await merchants.add_role(tx, shop_id, member.id, Role.OWNER, wall_now=NOON)
+        assert await merchants.roles_of(tx, mei.id) == [(coffee, Role.CASHIER), (tea, Role.OWNER)]
+        assert await merchants.list_staff(tx, coffee.id) == [(mei, Role.CASHIER)]
+
+
+async def test_of_two_who_add_somebody_at_once_one_does(
+    database: Database, new_member: NewMember, new_shop: NewShop
+) -> None:
+    async def add(role: Role) -> None:
+        async with database.transaction() as tx:
+            await merchants.add_role(tx, shop.id, member.id, role, wall_now=NOON)
+
+    shop, member = await new_shop(), await new_member(password="longjing-tea")
+    added = await asyncio.gather(*(add(role) for role in Role), return_exceptions=True)
+    assert [type(outcome) for outcome in added if outcome is not None] == [WorksHere, WorksHere]
+
+
+async def test_roles_of_many_are_asked_for_at_once(
+    database: Database, new_member: NewMember, new_shop: NewShop
+) -> None:
+    """And as many statements for ten as for one."""
+    shops = [await new_shop(f"Shop {place}") for place in range(3)]
+    members = [await new_member() for _ in range(10)]
+    for place, member in enumerate(members[:8]):
+        for shop in shops[: 1 + place % 3]:
+            await give(database, shop, member, list(Role)[place % 2])
+    pairs = [(member.id, shop.id) for member in members for shop in shops]
+
+    async def count(asked: list[StaffMember]) -> int:
+        heard: list[str] = []
+        async with database.transaction() as tx:
+            with tx.connection.query_logger(lambda record: heard.append(record.query)):
+                places = await merchants.list_roles_of(tx, [one.id for one in asked])
+                among = await merchants.roles_among(tx, [pair for pair in pairs if pair[0] in places])
+                await merchants.list_claimed(tx, [one.id for one in asked])
+        assert {(who, shop.id): role for who, held in places.items() for shop, role in held} == among
+        return len(heard)
+
+    async with database.transaction() as tx:
+        alone = {pair: role for pair in pairs if (role := await merchants.role_of(tx, *pair)) is not None}
+        assert await merchants.roles_among(tx, pairs) == alone
+        assert await merchants.roles_among(tx, []) == {}
+        assert await merchants.list_roles_of(tx, []) == {}
+        assert await merchants.list_claimed(tx, []) == frozenset()
+        assert (await merchants.list_roles_of(tx, [members[9].id])) == {members[9].id: []}
+    assert await count(members[:1]) == await count(members)
 
 
 async def test_what_is_not_there_gets_and_loses_no_role(

@@ -8,11 +8,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from dewpond import pay
+from dewpond import merchants, pay
 from dewpond.kit.clock import Now
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, AmountInvalid, Currency, Money
+from dewpond.merchants import StaffId
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -106,6 +107,91 @@ async def test_requests_at_once_cannot_exceed_it_together(till: Any, other_till:
     outcomes = await asyncio.gather(*(wish(one, alice, 300, carol, 1000) for one in (till, other_till) * 4))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["TopUp"] * 3 + ["TopUpProposal"] * 5
     assert await till.holdings(alice.id) == (900, 0)
+
+
+# --- many accounts, one root ------------------------------------------------------------------------------------------
+
+
+async def operator(till: Any, host: UUID | None = None) -> UUID:
+    """Somebody at the desk, let in by `host` or from the terminal."""
+    now = await till.now()
+    async with till.database.transaction() as tx:
+        made = await merchants.create_staff_member(
+            tx,
+            f"op-{new_id().hex}",
+            "Operator",
+            is_operator=True,
+            by=None if host is None else StaffId(host),
+            wall_now=now.wall,
+        )
+    return made.id
+
+
+async def test_the_set_sum_is_of_all_whom_one_let_in(till: Any, new_person: Any) -> None:
+    alice, carol = await new_person("Alice"), await operator(till)
+    puppet, sibling = await operator(till, carol), await operator(till, carol)
+    below = await operator(till, puppet)
+    assert isinstance(await wish(till, alice, 400, sibling, 1000), pay.TopUp)
+    now = await till.now()
+    async with till.database.transaction() as tx:  # what they put in stays put in
+        await merchants.end_staff_member(tx, StaffId(sibling), wall_now=now.wall)
+    assert isinstance(await wish(till, alice, 600, below, 1000), pay.TopUp)
+    for one in (carol, puppet, below, await operator(till, below)):
+        assert isinstance(await wish(till, alice, 1, one, 1000), pay.TopUpProposal)
+    assert isinstance(await wish(till, alice, 1000, await operator(till), 1000), pay.TopUp), "another root"
+
+
+async def test_a_link_from_the_terminal_gives_no_sum_of_ones_own(till: Any, new_person: Any) -> None:
+    alice, carol = await new_person("Alice"), await operator(till)
+    puppet, late = await operator(till, carol), await operator(till)
+    now = await till.now()
+    async with till.database.transaction() as tx:
+        await merchants.invite(tx, StaffId(late), by=StaffId(carol), wall_now=now.wall)
+        for one in (puppet, late):
+            await merchants.invite(tx, StaffId(one), wall_now=now.wall)
+    assert isinstance(await wish(till, alice, 1000, carol, 1000), pay.TopUp)
+    for one in (puppet, late):
+        assert isinstance(await wish(till, alice, 1, one, 1000), pay.TopUpProposal)
+
+
+async def test_who_has_two_roots_uses_up_what_both_may(till: Any, new_person: Any) -> None:
+    alice, carol, dan = await new_person("Alice"), await operator(till), await operator(till)
+    between, now = await operator(till, carol), await till.now()
+    async with till.database.transaction() as tx:
+        await merchants.invite(tx, StaffId(between), by=StaffId(dan), wall_now=now.wall)
+    assert isinstance(await wish(till, alice, 600, between, 1000), pay.TopUp)
+    for one in (carol, dan):
+        assert isinstance(await wish(till, alice, 401, one, 1000), pay.TopUpProposal)
+        assert isinstance(await wish(till, alice, 400, one, 1000), pay.TopUp)
+
+
+async def test_puppets_at_once_cannot_exceed_it_together(till: Any, other_till: Any, new_person: Any) -> None:
+    alice, carol = await new_person("Alice"), await operator(till)
+    puppets = [await operator(till, carol) for _ in range(2)]
+    puppets.append(await operator(till, puppets[0]))
+    outcomes = await asyncio.gather(
+        *(wish(one, alice, 300, puppet, 1000) for puppet in puppets for one in (till, other_till, till))
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["TopUp"] * 3 + ["TopUpProposal"] * 6
+    assert await till.holdings(alice.id) == (900, 0)
+
+
+async def test_who_is_let_in_while_one_waits_counts_too(till: Any, other_till: Any, new_person: Any) -> None:
+    """A request that waits for its turn learns who is kin when its turn has come, not before."""
+    alice, carol, now = await new_person("Alice"), await operator(till), await till.now()
+    async with other_till.database.transaction() as tx:
+        await tx.connection.execute("select pg_advisory_xact_lock(hashtextextended('top-up at the desk', 0))")
+        waits = asyncio.create_task(wish(till, alice, 300, carol, 1000))
+        await asyncio.sleep(0.2)
+        assert not waits.done()
+        puppet = await operator(till, carol)
+        amount = Money(1000, CNY)
+        done = await pay.propose_top_up(tx, alice.id, amount, by_staff_id=puppet, alone_minor=1000, now=now)
+        assert isinstance(done, pay.TopUp)
+    assert isinstance(await waits, pay.TopUpProposal)
+
+
+# --- two for a large sum ----------------------------------------------------------------------------------------------
 
 
 async def test_another_must_agree(till: Any, new_person: Any) -> None:

@@ -49,10 +49,14 @@ class Child:
     def start(self, pass_fds: Sequence[int]) -> None:
         """Start it, in a process group of its own so that Ctrl-C reaches only us."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.chmod(0o700)  # what is done here is told there, and is nobody else's to read
+        for old in (self.log, self.log.with_name(f"{self.log.name}.1")):
+            if old.exists():
+                old.chmod(0o600)
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         self._read_to = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
+        with open(self.log, "ab", opener=_private) as log:
             self._process = subprocess.Popen(
                 self._words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environ,
                 pass_fds=tuple(pass_fds), process_group=0,
@@ -111,6 +115,10 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._process = None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def child_words(program: str, lifeline: int, home: Path | None, *words: str) -> list[str]:

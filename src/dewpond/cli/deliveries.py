@@ -1,19 +1,24 @@
 """`dewpond deliveries`: what merchants were told, and how it went."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
-from dewpond import openplatform
+from dewpond import merchants, openplatform
 from dewpond.cli.desk import open_desk
 from dewpond.cli.merchants import find_merchant
 from dewpond.cli.paper import Paper, Rows
 from dewpond.cli.terminal import Json, answer, answering, moment
 from dewpond.kit import worlds
+from dewpond.merchants import Deed, MerchantId
 from dewpond.openplatform import Delivery, DeliveryStatus
 
 app = typer.Typer(no_args_is_help=True, help="What merchants were told, and how it went.")
+
+#: So many letters hold an id, both times and an address that folds before the id does.
+_WIDE: Final = 160
 
 Which = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's id (dlv_…).")]
 
@@ -45,16 +50,20 @@ async def list_(
         owner = (await find_merchant(tx, desk, merchant)).id if merchant else None
         found = await openplatform.list_deliveries(tx, merchant_id=owner, status=status, most=most)
 
-    def show(out: Paper) -> None:
-        rows = Rows("id", "event", "status", ">attempts", "created", "next", "to")
-        for one in found:
-            rows.add_row(
-                openplatform.to_text(one.id), one.event_kind, one.status, str(one.attempts), moment(one.created_at),
-                moment(one.next_attempt_at), one.url,
-            )  # fmt: skip
-        out.print_rows(rows)
+    answer([_told(one) for one in found], json, lambda out: out.print_rows(listed(found, out.width)))
 
-    answer([_told(one) for one in found], json, show)
+
+def listed(found: Sequence[Delivery], width: int) -> Rows:
+    """Deliveries as rows of so many letters. An id stays in one piece, for it is what the other commands are given:
+    what a narrow window has no room for is told by `show`."""
+    is_wide = width >= _WIDE
+    rows = Rows("id", "event", "status", ">attempts", *(("created", "next", "to") if is_wide else ()))
+    for one in found:
+        cells = [openplatform.to_text(one.id), one.event_kind, one.status, str(one.attempts)]
+        if is_wide:
+            cells += [moment(one.created_at), moment(one.next_attempt_at), one.url]
+        rows.add_row(*cells)
+    return rows
 
 
 @app.command(epilog="Example: dewpond deliveries show dlv_01jd…")
@@ -99,7 +108,11 @@ async def resend(which: Which, json: Json = False) -> None:
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
             now = await worlds.read_clocks(tx)
-            delivery_id = openplatform.from_text(which)
+            one = await openplatform.find_delivery(tx, openplatform.from_text(which))
+            delivery_id, merchant_id = one.id, MerchantId(one.merchant_id)
             await openplatform.resend(tx, None, delivery_id, now=now)
+            await merchants.record_act(
+                tx, Deed.DELIVERY_RESENT, by=None, now=now, merchant_id=merchant_id, subject=which
+            )
         told = {"id": openplatform.to_text(delivery_id), "asked_at": now.world}
         answer(told, json, lambda out: out.print(f"{told['id']} is sent once more"))

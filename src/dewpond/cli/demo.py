@@ -195,8 +195,9 @@ class _Story:
 
     def _pay(self, code_url: str) -> dict[str, Any]:
         payer, pin = PAYER, "246810"
-        self._step(f"{payer} scans it and pays: dewpond pay {code_url} --as {payer}")
-        person = self._terminal.ask("people", "create", f"{payer} (demo)", "--balance", "200.00", "--pin", pin)["id"]
+        name = f"{payer} (demo)"
+        self._step(f'{payer} scans it and pays: dewpond pay {code_url} --as "{name}" --pin {pin}')
+        person = self._terminal.ask("people", "create", name, "--balance", "200.00", "--pin", pin)["id"]
         paid: dict[str, Any] = self._terminal.ask("pay", code_url, "--as", person, "--pin", pin)
         self._teller.happened(f"{paid['merchant']} asked for {PRICE}: {paid['description']}")
         left = Money(paid["balance"]["minor"], paid["balance"]["currency"])

@@ -110,7 +110,7 @@ async def walk(
         "transaction_id": payment.public_number,
         "status": payment.status,
         "amount": payment.amount,
-        "refunded": Money(payment.refunded_minor, payment.currency),
+        "refunded": payment.refunded,
         "steps": [_told(label, entry, names) for label, entry in steps],
         "ends": _ends(steps, names, payment.currency),
     }

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,12 +13,12 @@ import typer
 
 from dewpond import ledger, merchants, pay
 from dewpond.cli.desk import Desk, open_desk
-from dewpond.cli.paper import Paper, Rows, short
+from dewpond.cli.paper import Paper, Rows
 from dewpond.cli.terminal import Json, answer, answering, choose, moment, note, refuse
-from dewpond.kit import clock, crypto, worlds
+from dewpond.kit import crypto, worlds
 from dewpond.kit.db import Tx
 from dewpond.kit.money import Money
-from dewpond.merchants import KeyMode, Merchant
+from dewpond.merchants import Deed, FeeRateInvalid, KeyMode, Merchant
 
 app = typer.Typer(no_args_is_help=True, help="Merchants, their keys and certificates.")
 
@@ -64,6 +64,10 @@ async def create(
     def show(console: Paper) -> None:
         console.print((name, "bold"), f" is merchant {told['mchid']} with app {told['appid']}")
         console.print(f"Key files and merchant.json are in {out}")
+        console.print(
+            "A way into its console: ",
+            (f'dewpond staff invite "{name}" --merchant {told["mchid"]} --role owner', "bold"),
+        )
 
     answer(told, json, show)
 
@@ -84,6 +88,7 @@ async def create_merchant(
     csr = crypto.certificate_signing_request(key_pem, made.merchant.number)
     certificate = await merchants.issue_certificate(tx, made.merchant, csr, secrets=desk.secrets, wall_now=now.wall)
     await pay.open_merchant_accounts(tx, made.merchant.id, now=now)
+    await merchants.record_act(tx, Deed.MERCHANT_MADE, by=None, now=now, merchant_id=made.merchant.id)
     world = await worlds.get_world(tx)
     told = {
         "mchid": made.merchant.number,
@@ -149,14 +154,9 @@ def _write_keys(out: Path, files: Mapping[str, bytes]) -> None:
 
 def _basis_points(text: str) -> int:
     try:
-        scaled = Decimal(text.strip().removesuffix("%")).scaleb(2)
-    except InvalidOperation:
-        scaled = Decimal("NaN")
-    if not scaled.is_finite() or scaled != scaled.to_integral_value():
-        raise typer.BadParameter(f"{text!r} is not a rate: write 0.60%, to a hundredth of a percent")
-    if not 0 <= scaled <= 100_00:
-        refuse(f"A fee rate is 0% to 100%, not {short(text.strip())}.", "fee_rate_invalid")
-    return int(scaled)
+        return merchants.read_fee_rate(text)
+    except FeeRateInvalid:
+        raise typer.BadParameter(f"{text!r} is no rate from 0% to 100%: write 0.60%, to a hundredth of one") from None
 
 
 def _told(merchant: Merchant) -> dict[str, Any]:
@@ -255,15 +255,18 @@ async def certify(
         _refuse_used(folder, ("apiclient_key.pem", "apiclient_cert.pem"))
     async with open_desk() as desk, desk.db.transaction() as tx:
         merchant = await find_merchant(tx, desk, which)
-        wall = clock.wall_now()
+        now = await worlds.read_clocks(tx)
         if csr is not None:
             request = csr.read_bytes()
-            made = await merchants.issue_certificate(tx, merchant, request, secrets=desk.secrets, wall_now=wall)
+            made = await merchants.issue_certificate(tx, merchant, request, secrets=desk.secrets, wall_now=now.wall)
         else:
             key_pem = crypto.new_private_key_pem()
             request = crypto.certificate_signing_request(key_pem, merchant.number)
-            made = await merchants.issue_certificate(tx, merchant, request, secrets=desk.secrets, wall_now=wall)
+            made = await merchants.issue_certificate(tx, merchant, request, secrets=desk.secrets, wall_now=now.wall)
             _write_keys(folder, {"apiclient_key.pem": key_pem, "apiclient_cert.pem": made.pem.encode()})
+        await merchants.record_act(
+            tx, Deed.CERTIFICATE_ISSUED, by=None, now=now, merchant_id=merchant.id, subject=made.serial
+        )
     told = {
         "mchid": merchant.number,
         "serial_no": made.serial,
@@ -295,8 +298,11 @@ async def revoke(
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
             merchant = await find_merchant(tx, desk, which)
-            serial = serial_no.upper()
-            await merchants.revoke_certificate(tx, merchant.id, serial, wall_now=clock.wall_now())
+            serial, now = serial_no.upper(), await worlds.read_clocks(tx)
+            await merchants.revoke_certificate(tx, merchant.id, serial, wall_now=now.wall)
+            await merchants.record_act(
+                tx, Deed.CERTIFICATE_REVOKED, by=None, now=now, merchant_id=merchant.id, subject=serial
+            )
         told = {"mchid": merchant.number, "serial_no": serial, "revoked": True}
         answer(told, json, lambda console: console.print(f"{serial} is revoked"))
 
@@ -311,5 +317,9 @@ async def key_mode(
         async with desk.db.transaction() as tx:
             merchant = await find_merchant(tx, desk, which)
             await merchants.set_key_mode(tx, merchant.id, mode.key_mode)
+            now = await worlds.read_clocks(tx)
+            await merchants.record_act(
+                tx, Deed.KEY_MODE_CHOSEN, by=None, now=now, merchant_id=merchant.id, detail=mode.key_mode
+            )
         told = {"mchid": merchant.number, "key_mode": mode.value}
         answer(told, json, lambda console: console.print(f"{merchant.name} is in {mode.value} mode"))

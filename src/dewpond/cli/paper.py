@@ -94,6 +94,11 @@ class Paper:
         """One line, of parts that are written one behind the other."""
         self._console.print(_text(*parts), soft_wrap=True)
 
+    @property
+    def width(self) -> int:
+        """How many letters a line holds."""
+        return self._console.width
+
     def print_rows(self, rows: Rows) -> None:
         """A table."""
         self._console.print(rows.table)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dewpond import identity, ledger, pay
+from dewpond import identity, ledger, merchants, pay
 from dewpond.cli.desk import Desk, open_desk
 from dewpond.cli.paper import Paper, Rows
 from dewpond.cli.terminal import Json, answer, answering, choose, moment, note
@@ -12,6 +12,7 @@ from dewpond.identity import Person
 from dewpond.kit import worlds
 from dewpond.kit.db import Tx
 from dewpond.kit.money import Money
+from dewpond.merchants import Deed
 
 app = typer.Typer(no_args_is_help=True, help="People, their wallets and PINs.")
 
@@ -132,7 +133,11 @@ async def top_up(
         async with desk.db.transaction() as tx:
             await worlds.require_sandbox(tx)
             person = await find_person(tx, desk, who)
-            await pay.top_up(tx, person.id, money, now=await worlds.read_clocks(tx))
+            now = await worlds.read_clocks(tx)
+            await pay.top_up(tx, person.id, money, now=now)
+            await merchants.record_act(
+                tx, Deed.TOP_UP_MADE, by=None, now=now, subject=person.text_id, detail=str(money)
+            )
             told = await _told(tx, person)
         answer(told, json, lambda out: out.print(f"{person.name} now has {_money(told)}"))
 
@@ -146,6 +151,7 @@ async def set_pin(who: Who, pin: Annotated[str, typer.Argument(help="Six digits.
             person = await find_person(tx, desk, who)
             now = await worlds.read_clocks(tx)
             await identity.set_pin(tx, person.id, pin, secrets=desk.secrets, wall_now=now.wall)
+            await merchants.record_act(tx, Deed.PIN_SET, by=None, now=now, subject=person.text_id)
         if not desk.world.is_sandbox:
             note("The PIN stands in your shell's history now: let the person choose another one soon.")
         answer({"id": person.text_id, "name": person.name}, json, lambda out: out.print(f"{person.name} has a new PIN"))

@@ -12,9 +12,9 @@ from dewpond.cli.doors import usual_doors
 from dewpond.cli.merchants import Which, find_merchant
 from dewpond.cli.paper import Paper, Rows, short
 from dewpond.cli.terminal import Json, answer, answering, choose, moment, note, refuse
-from dewpond.kit import clock
+from dewpond.kit import worlds
 from dewpond.kit.db import Tx
-from dewpond.merchants import INVITATION_LIFETIME, Role, StaffMember
+from dewpond.merchants import INVITATION_LIFETIME, Deed, Role, StaffMember
 
 app = typer.Typer(no_args_is_help=True, help="Who works at the desk and at merchants.")
 operators = typer.Typer(no_args_is_help=True, help="The operators of this world: the desk is theirs.")
@@ -95,9 +95,12 @@ async def create_operator(
     sign_in_name = sign_in_name or sign_in_name_for(name)
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
-            wall = clock.wall_now()
-            member = await merchants.create_staff_member(tx, sign_in_name, name, is_operator=True, wall_now=wall)
-            told = await _invited(tx, desk, member, wall)
+            now = await worlds.read_clocks(tx)
+            member = await merchants.create_staff_member(tx, sign_in_name, name, is_operator=True, wall_now=now.wall)
+            told = await _invited(tx, desk, member, now.wall)
+            await merchants.record_act(
+                tx, Deed.STAFF_INVITED, by=None, now=now, subject=member.text_id, detail="operator"
+            )
         _answer_invited(told, json)
 
 
@@ -126,7 +129,7 @@ async def invite(
     sign_in_name: SignInName = "",
     json: Json = False,
 ) -> None:
-    """Let somebody in: a link that is good once, to set a password or a passkey. Earlier links lead nowhere then.
+    """Let somebody in: a link that is good once, to set a password. Earlier links lead nowhere then.
 
     With a merchant and a role they have that role there from now on; somebody new is made. Without, it is for a member
     of staff who has lost the way in.
@@ -135,12 +138,23 @@ async def invite(
         raise typer.BadParameter("say both where they work (--merchant) and as what (--role), or neither")
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
-            wall = clock.wall_now()
-            member = await _member_for(tx, desk, who, sign_in_name, is_new_welcome=role is not None, wall=wall)
-            if role is not None:
+            now = await worlds.read_clocks(tx)
+            member = await _member_for(tx, desk, who, sign_in_name, is_new_welcome=role is not None, wall=now.wall)
+            if role is None:
+                await merchants.record_act(tx, Deed.LINK_MADE, by=None, now=now, subject=member.text_id)
+            else:
                 place = await find_merchant(tx, desk, merchant)
-                await merchants.give_role(tx, place.id, member.id, role, wall_now=wall)
-            told = await _invited(tx, desk, member, wall)
+                await merchants.give_role(tx, place.id, member.id, role, wall_now=now.wall)
+                await merchants.record_act(
+                    tx,
+                    Deed.STAFF_INVITED,
+                    by=None,
+                    now=now,
+                    merchant_id=place.id,
+                    subject=member.text_id,
+                    detail=role,
+                )
+            told = await _invited(tx, desk, member, now.wall)
         _answer_invited(told, json)
 
 
@@ -192,13 +206,17 @@ async def end(
     """Let nothing open for somebody any more: their roles end, and their links, passwords and passkeys with them."""
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
-            wall = clock.wall_now()
+            now = await worlds.read_clocks(tx)
             member = await find_member(tx, desk, who)
             if merchant:
                 place = await find_merchant(tx, desk, merchant)
-                await merchants.end_role(tx, place.id, member.id, wall_now=wall)
+                await merchants.end_role(tx, place.id, member.id, wall_now=now.wall)
+                await merchants.record_act(
+                    tx, Deed.ROLE_ENDED, by=None, now=now, merchant_id=place.id, subject=member.text_id
+                )
             else:
-                await merchants.end_staff_member(tx, member.id, wall_now=wall)
+                await merchants.end_staff_member(tx, member.id, wall_now=now.wall)
+                await merchants.record_act(tx, Deed.STAFF_ENDED, by=None, now=now, subject=member.text_id)
             told = await _told(tx, member) | {"ended": not merchant}
         said = f" does not work at {place.name} any more" if merchant else " does not work here any more"
         answer(told, json, lambda out: out.print((member.name, "bold"), said))

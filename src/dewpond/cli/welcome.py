@@ -61,6 +61,8 @@ def welcome(place: Place, world: World, told_of: Told, *, json: bool) -> None:
         out.print(f"  {name:<11}", (f"{url:<28}", "bold"), " ", (about, "dim"))
     if trust_url and sys.stdout.isatty():
         segno.make(trust_url, error="m").terminal(out=sys.stdout, compact=True, border=2)
+    if trust_url:
+        out.print("  Type https:// in front of the others: without it a browser asks by http, and nobody answers.")
     if _is_address(world.public_url):
         out.print("  Phones know passkeys by a name only: here people pay by PIN. --lan-name pond.local gives a name.")
     _tell_time(out, world)

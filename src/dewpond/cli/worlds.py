@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dewpond import merchants
 from dewpond.cli.desk import Desk, Place, open_desk
 from dewpond.cli.paper import Paper
 from dewpond.cli.running import Running, find_running
 from dewpond.cli.terminal import Json, answer, answering, moment, refuse
 from dewpond.kit import clock, worlds
 from dewpond.kit.worlds import World
+from dewpond.merchants import Deed
 
 if TYPE_CHECKING:
     from dewpond.wiring import House
@@ -93,7 +95,9 @@ async def freeze(json: Json = False) -> None:
     """Stop world time where it is (sandbox)."""
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
-            told = _told(await worlds.freeze_clock(tx, wall_now=clock.wall_now()))
+            now = await worlds.read_clocks(tx)
+            told = _told(await worlds.freeze_clock(tx, wall_now=now.wall))
+            await merchants.record_act(tx, Deed.CLOCK_FROZEN, by=None, now=now)
         answer(told, json, lambda out: _show_clock(out, told))
 
 
@@ -103,7 +107,9 @@ async def thaw(json: Json = False) -> None:
     """Let world time run again from where it stood (sandbox)."""
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
-            told = _told(await worlds.thaw_clock(tx, wall_now=clock.wall_now()))
+            now = await worlds.read_clocks(tx)
+            told = _told(await worlds.thaw_clock(tx, wall_now=now.wall))
+            await merchants.record_act(tx, Deed.CLOCK_THAWED, by=None, now=now)
         answer(told, json, lambda out: _show_clock(out, told))
 
 
@@ -146,11 +152,14 @@ async def _advance(desk: Desk, wish: datetime | timedelta, *, quiet: bool) -> No
         _driving(house),
     ):
         async with desk.db.transaction() as tx:
-            begin = (await worlds.read_clocks(tx)).world
-        try:
-            target = wish if isinstance(wish, datetime) else begin + wish
-        except OverflowError:
-            refuse("That is too far.", "too_far")
+            now = await worlds.read_clocks(tx)
+            begin = now.world
+            try:
+                target = wish if isinstance(wish, datetime) else begin + wish
+            except OverflowError:
+                refuse("That is too far.", "too_far")
+            if target >= begin:
+                await merchants.record_act(tx, Deed.CLOCK_MOVED, by=None, now=now, detail=target.isoformat())
         with _progress(begin, target, quiet=quiet) as tell, _stopped_by_signals():
             try:
                 await advance(house, target, tell)

@@ -159,8 +159,8 @@ async def require_durable(tx: Tx, world: World) -> None:
 def require_safe_doors(world: World, doors: Doors, *, listens_near: bool) -> None:
     """Refuse to open a live world's pages over http, or people's and staff's under one origin (`DoorsUnsafe`).
 
-    Where only this machine can come in (`listens_near`) and the origin says so, http has nobody to be read by; browsers take loopback
-    for secure too.
+    Where only this machine can come in (`listens_near`) and the origin says so, http has nobody to be read by; browsers
+    take loopback for secure too.
     """
     if world.is_sandbox:
         return

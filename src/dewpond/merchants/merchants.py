@@ -1,10 +1,11 @@
 """Merchants and their apps: whom we serve, and under which names their software speaks."""
 
+import re
 import secrets as random
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 from uuid import UUID
 
 import msgspec
@@ -18,6 +19,8 @@ sql = queries(__file__)
 
 MerchantId = NewType("MerchantId", UUID)
 AppId = NewType("AppId", UUID)
+
+_ALL_BP: Final = 10_000
 
 
 class KeyMode(StrEnum):
@@ -46,9 +49,22 @@ class MerchantTaken(Failure):
 
 
 class FeeRateInvalid(Failure):
-    """A fee rate is 0 to 10 000 basis points."""
+    """A fee rate is 0 to 100 %, to a hundredth of one."""
 
     code, kind = "fee_rate_invalid", Kind.INVALID
+
+
+#: No exponents: a few characters must not become a number that keeps a process busy.
+_RATE: Final = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2})0*)?\s*%?", re.ASCII)
+
+
+def read_fee_rate(text: str) -> int:
+    """A rate as people write it, `0.60%` or `0.6`, in basis points. Refuses anything else with `FeeRateInvalid`."""
+    found = _RATE.fullmatch(text.strip())
+    rate_bp = int(found[1]) * 100 + int((found[2] or "").ljust(2, "0")) if found else -1
+    if not 0 <= rate_bp <= _ALL_BP:
+        raise FeeRateInvalid(fee_rate=text[:32])
+    return rate_bp
 
 
 class Merchant(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +102,7 @@ async def create_merchant(
     name = name.strip()
     if not is_name(name):
         raise MerchantNameInvalid(name=name)
-    if not 0 <= fee_rate_bp <= 10_000:
+    if not 0 <= fee_rate_bp <= _ALL_BP:
         raise FeeRateInvalid(fee_rate_bp=fee_rate_bp)
     while True:
         merchant = Merchant(

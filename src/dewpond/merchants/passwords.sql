@@ -10,7 +10,7 @@ update merchants.passwords set hash = %(hash)s where staff_id = %(staff_id)s and
 select hash from merchants.passwords where staff_id = %(staff_id)s;
 
 -- name: find_password
-select s.id, p.hash from merchants.staff s left join merchants.passwords p on p.staff_id = s.id
+select s.id, p.hash, p.set_at from merchants.staff s left join merchants.passwords p on p.staff_id = s.id
 where s.sign_in_name = %(sign_in_name)s and s.ended_at is null;
 
 -- name: spend_try

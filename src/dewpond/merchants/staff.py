@@ -2,10 +2,14 @@
 
 A member of staff signs in with a name that is unique in the world. At each merchant they have at most one role; the
 operators of the world have the desk besides. A merchant that has an owner keeps one: `LastOwner`.
+
+An account is somebody's own once a password or a passkey opens it. Until then whoever holds its link may become it (in
+a sandbox everybody may), so it leads to no second place. Whatever makes an account somebody's own, or a link into it,
+holds its row: one of two at once finds what the other did.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NewType
@@ -13,8 +17,8 @@ from uuid import UUID
 
 import msgspec
 
-from dewpond.identity import NameInvalid
-from dewpond.kit.db import Tx, queries
+from dewpond.identity import NameInvalid, Realm, list_passkey_holders
+from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.failures import Failure, Kind
 from dewpond.kit.ids import IdInvalid, from_text, new_id, to_text
 from dewpond.kit.names import is_name
@@ -79,6 +83,18 @@ class RoleNotFound(Failure):
     code, kind = "role_not_found", Kind.NOT_FOUND
 
 
+class WorksHere(Failure):
+    """They work at that merchant already; change their role instead."""
+
+    code, kind = "works_here", Kind.CONFLICT
+
+
+class NotClaimed(Failure):
+    """This account is nobody's own yet: whoever comes in by its link first would bring the merchant along."""
+
+    code, kind = "not_claimed", Kind.CONFLICT
+
+
 class LastOwner(Failure):
     """A merchant keeps at least one owner; make somebody else an owner first."""
 
@@ -103,6 +119,8 @@ class StaffMember(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     #: From then on nothing opens for them.
     ended_at: datetime | None = None
+    #: Who made the account; None from the terminal.
+    invited_by: StaffId | None = None
 
     @property
     def text_id(self) -> str:
@@ -127,10 +145,11 @@ def plain_sign_in_name(text: str) -> str | None:
 
 
 async def create_staff_member(
-    tx: Tx, sign_in_name: str, name: str, *, is_operator: bool = False, wall_now: datetime
+    tx: Tx, sign_in_name: str, name: str, *, is_operator: bool = False, by: StaffId | None = None, wall_now: datetime
 ) -> StaffMember:
     """Enter a member of staff, who can come in once `invite` or `set_password` was called for them.
 
+    `by` is who does it, None from the terminal: as a second pair of eyes an operator is no other than who let them in.
     Refuses with `SignInNameInvalid`, `SignInNameTaken` and `NameInvalid`. Nobody becomes an operator later.
     """
     plain, name = plain_sign_in_name(sign_in_name), name.strip()
@@ -139,7 +158,12 @@ async def create_staff_member(
     if not is_name(name):
         raise NameInvalid(name=name)
     member = StaffMember(
-        id=StaffId(new_id()), sign_in_name=plain, name=name, is_operator=is_operator, created_at=wall_now
+        id=StaffId(new_id()),
+        sign_in_name=plain,
+        name=name,
+        is_operator=is_operator,
+        created_at=wall_now,
+        invited_by=by,
     )
     created = await tx.run(
         sql.create_staff_member,
@@ -148,6 +172,7 @@ async def create_staff_member(
         name=name,
         is_operator=is_operator,
         created_at=wall_now,
+        invited_by=by,
     )
     if not created:
         raise SignInNameTaken(sign_in_name=plain)
@@ -176,6 +201,38 @@ async def find_staff_members(tx: Tx, text: str) -> list[StaffMember]:
             StaffMember, sql.find_staff_members, sign_in_name=plain_sign_in_name(text) or "", name=text.strip()
         )
         return [one for one in found if one.sign_in_name == plain_sign_in_name(text)] or found
+
+
+async def find_by_sign_in_name(tx: Tx, sign_in_name: str) -> StaffMember | None:
+    """Whoever signs in, or once signed in, with exactly this name; also one whose time has ended."""
+    plain = plain_sign_in_name(sign_in_name)
+    return None if plain is None else await tx.row(StaffMember, sql.find_by_sign_in_name, sign_in_name=plain)
+
+
+async def get_by_sign_in_name(tx: Tx, sign_in_name: str) -> StaffMember:
+    """Whoever signs in with exactly this name and has not left, or `StaffMemberNotFound`."""
+    member = await find_by_sign_in_name(tx, sign_in_name)
+    if member is None or member.ended_at is not None:
+        raise StaffMemberNotFound(staff=sign_in_name)
+    return member
+
+
+async def lock_staff_member(tx: Tx, staff_id: StaffId) -> StaffMember:
+    """A member of staff whose account nobody else makes their own, and no link into it, until this transaction ends.
+
+    Refuses with `StaffMemberNotFound`, also where somebody's time has ended.
+    """
+    member = await tx.row(StaffMember, sql.lock_staff_member, id=staff_id)
+    if member is None:
+        raise StaffMemberNotFound(staff=to_text("stf", staff_id))
+    return member
+
+
+async def list_claimed(tx: Tx, staff_ids: Collection[StaffId]) -> frozenset[StaffId]:
+    """Whose accounts among these are somebody's own: a password or a passkey opens them."""
+    ids = list(staff_ids)
+    with_passkey = await list_passkey_holders(tx, Realm.STAFF, ids)
+    return frozenset(await tx.values(sql.list_with_password, ids=ids)) | {StaffId(one) for one in with_passkey}
 
 
 async def newest_staff_members(tx: Tx, *, most: int = 100) -> list[StaffMember]:
@@ -230,23 +287,40 @@ async def give_role(
     their time has ended), and with `LastOwner` to make something less of the only owner.
     """
     given = await _lock_roles(tx, merchant_id)
-    if not await tx.value(sql.lock_present_member, id=staff_id):
-        raise StaffMemberNotFound(staff=to_text("stf", staff_id))
-    if given.get(staff_id) is role:
-        return
+    await _require_present(tx, staff_id)
+    await _write_role(tx, given, merchant_id, staff_id, role, by=by, wall_now=wall_now)
+
+
+async def add_role(
+    tx: Tx, merchant_id: MerchantId, staff_id: StaffId, role: Role, *, by: StaffId | None = None, wall_now: datetime
+) -> None:
+    """Let somebody whose account is their own work at one merchant more.
+
+    Refuses with `MerchantNotFound`, `StaffMemberNotFound`, `WorksHere`, and `NotClaimed`.
+    """
+    given = await _lock_roles(tx, merchant_id)
     if staff_id in given:
-        if role is not Role.OWNER:
-            _refuse_last_owner(given, staff_id)
-        await tx.run(sql.end_role, merchant_id=merchant_id, staff_id=staff_id, ended_at=wall_now, ended_by=by)
-    await tx.run(
-        sql.give_role,
-        id=new_id(),
-        merchant_id=merchant_id,
-        staff_id=staff_id,
-        role=role,
-        given_at=wall_now,
-        given_by=by,
-    )
+        raise WorksHere(staff=to_text("stf", staff_id))
+    await _require_present(tx, staff_id)
+    if not await list_claimed(tx, [staff_id]):
+        raise NotClaimed(staff=to_text("stf", staff_id))
+    await _write_role(tx, given, merchant_id, staff_id, role, by=by, wall_now=wall_now)
+
+
+async def change_role(
+    tx: Tx, merchant_id: MerchantId, staff_id: StaffId, role: Role, *, by: StaffId | None = None, wall_now: datetime
+) -> Role:
+    """Make somebody who works at a merchant something else there; what they were until now. The same is no change.
+
+    Refuses with `MerchantNotFound`, `LastOwner`, and `RoleNotFound`: a role that another takes away at the same moment
+    does not come back by this.
+    """
+    given = await _lock_roles(tx, merchant_id)
+    if staff_id not in given:
+        raise RoleNotFound(staff=to_text("stf", staff_id))
+    await _require_present(tx, staff_id)
+    await _write_role(tx, given, merchant_id, staff_id, role, by=by, wall_now=wall_now)
+    return given[staff_id]
 
 
 async def end_role(
@@ -269,12 +343,27 @@ async def role_of(tx: Tx, staff_id: UUID, merchant_id: UUID) -> Role | None:
     return None if role is None else Role(role)
 
 
+async def roles_among(tx: Tx, places: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], Role]:
+    """What each of these members of staff is at the merchant beside them now; pairs without a role are left out."""
+    staff_ids, merchant_ids = columns(list(places), 2)
+    given = await tx.rows(_Given, sql.roles_among, staff_ids=staff_ids, merchant_ids=merchant_ids)
+    return {(one.staff_id, one.merchant_id): one.role for one in given}
+
+
 async def roles_of(tx: Tx, staff_id: StaffId) -> list[tuple[Merchant, Role]]:
     """Where somebody works and as what, by the merchants' names."""
-    given = await tx.rows(_Given, sql.roles_of, staff_id=staff_id)
-    found = await tx.rows(Merchant, sql.list_merchants_of, ids=[one.merchant_id for one in given])
-    roles = {one.merchant_id: one.role for one in given}
-    return [(merchant, roles[merchant.id]) for merchant in found]
+    return (await list_roles_of(tx, [staff_id]))[staff_id]
+
+
+async def list_roles_of(tx: Tx, staff_ids: Collection[StaffId]) -> dict[StaffId, list[tuple[Merchant, Role]]]:
+    """The same for each of these, also for who works nowhere."""
+    given = await tx.rows(_Given, sql.list_roles_of, staff_ids=list(staff_ids))
+    found = await tx.rows(Merchant, sql.list_merchants_of, ids=list({one.merchant_id for one in given}))
+    roles = {(one.staff_id, one.merchant_id): one.role for one in given}
+    return {
+        staff_id: [(place, roles[staff_id, place.id]) for place in found if (staff_id, place.id) in roles]
+        for staff_id in staff_ids
+    }
 
 
 async def list_staff(tx: Tx, merchant_id: MerchantId) -> list[tuple[StaffMember, Role]]:
@@ -292,6 +381,40 @@ async def _lock_roles(tx: Tx, merchant_id: MerchantId) -> dict[StaffId, Role]:
     if not await tx.value(sql.lock_merchant, id=merchant_id):
         raise MerchantNotFound(merchant=to_text("mch", merchant_id))
     return {one.staff_id: one.role for one in await tx.rows(_Given, sql.list_roles, merchant_id=merchant_id)}
+
+
+async def _require_present(tx: Tx, staff_id: StaffId) -> None:
+    """Their time does not end before this transaction does; nor does their account become anybody's own."""
+    if not await tx.value(sql.lock_present_member, id=staff_id):
+        raise StaffMemberNotFound(staff=to_text("stf", staff_id))
+
+
+async def _write_role(
+    tx: Tx,
+    given: Mapping[StaffId, Role],
+    merchant_id: MerchantId,
+    staff_id: StaffId,
+    role: Role,
+    *,
+    by: StaffId | None,
+    wall_now: datetime,
+) -> None:
+    """Put a role in place of the one in `given`, which the caller has locked."""
+    if given.get(staff_id) is role:
+        return
+    if staff_id in given:
+        if role is not Role.OWNER:
+            _refuse_last_owner(given, staff_id)
+        await tx.run(sql.end_role, merchant_id=merchant_id, staff_id=staff_id, ended_at=wall_now, ended_by=by)
+    await tx.run(
+        sql.give_role,
+        id=new_id(),
+        merchant_id=merchant_id,
+        staff_id=staff_id,
+        role=role,
+        given_at=wall_now,
+        given_by=by,
+    )
 
 
 def _refuse_last_owner(given: Mapping[StaffId, Role], staff_id: StaffId) -> None:

@@ -1,25 +1,29 @@
 -- name: create_staff_member
-insert into merchants.staff (id, sign_in_name, name, is_operator, created_at)
-values (%(id)s, %(sign_in_name)s, %(name)s, %(is_operator)s, %(created_at)s)
+insert into merchants.staff (id, sign_in_name, name, is_operator, created_at, invited_by)
+values (%(id)s, %(sign_in_name)s, %(name)s, %(is_operator)s, %(created_at)s, %(invited_by)s)
 on conflict (sign_in_name) do nothing;
 
 -- name: list_staff_members
-select id, sign_in_name, name, is_operator, created_at, ended_at from merchants.staff
+select id, sign_in_name, name, is_operator, created_at, ended_at, invited_by from merchants.staff
 where id = any(%(ids)s::uuid[]) order by id;
 
 -- name: find_staff_members
-select id, sign_in_name, name, is_operator, created_at, ended_at from merchants.staff
+select id, sign_in_name, name, is_operator, created_at, ended_at, invited_by from merchants.staff
 where (sign_in_name = %(sign_in_name)s or name = %(name)s) and ended_at is null order by created_at desc, id desc;
 
+-- name: find_by_sign_in_name
+select id, sign_in_name, name, is_operator, created_at, ended_at, invited_by from merchants.staff
+where sign_in_name = %(sign_in_name)s;
+
 -- name: newest_staff_members
-select id, sign_in_name, name, is_operator, created_at, ended_at from merchants.staff
+select id, sign_in_name, name, is_operator, created_at, ended_at, invited_by from merchants.staff
 where ended_at is null order by created_at desc, id desc limit %(most)s;
 
 -- name: has_staff
 select exists (select from merchants.staff);
 
 -- name: list_operators
-select id, sign_in_name, name, is_operator, created_at, ended_at from merchants.staff
+select id, sign_in_name, name, is_operator, created_at, ended_at, invited_by from merchants.staff
 where is_operator and ended_at is null order by created_at, id;
 
 -- name: lock_operators
@@ -37,6 +41,13 @@ where staff_id = %(staff_id)s and ended_at is null;
 -- Whoever changes roles of a merchant holds this, so that two owners cannot take each other's role away at once.
 select id from merchants.merchants where id = %(id)s for no key update;
 
+-- name: lock_staff_member
+select id, sign_in_name, name, is_operator, created_at, ended_at, invited_by from merchants.staff
+where id = %(id)s and ended_at is null for no key update;
+
+-- name: list_with_password
+select staff_id from merchants.passwords where staff_id = any(%(ids)s::uuid[]);
+
 -- name: lock_present_member
 -- Their time cannot end while a role is given to them.
 select id from merchants.staff where id = %(id)s and ended_at is null for share;
@@ -44,8 +55,15 @@ select id from merchants.staff where id = %(id)s and ended_at is null for share;
 -- name: list_roles
 select merchant_id, staff_id, role from merchants.roles where merchant_id = %(merchant_id)s and ended_at is null;
 
--- name: roles_of
-select merchant_id, staff_id, role from merchants.roles where staff_id = %(staff_id)s and ended_at is null;
+-- name: list_roles_of
+select merchant_id, staff_id, role from merchants.roles
+where staff_id = any(%(staff_ids)s::uuid[]) and ended_at is null;
+
+-- name: roles_among
+select r.merchant_id, r.staff_id, r.role
+from unnest(%(staff_ids)s::uuid[], %(merchant_ids)s::uuid[]) as u(staff_id, merchant_id)
+join merchants.roles r on r.staff_id = u.staff_id and r.merchant_id = u.merchant_id
+where r.ended_at is null;
 
 -- name: role_of
 -- Where somebody's time ends all their roles end in the same transaction, so this one row says it all.

@@ -1,6 +1,6 @@
 """What outsiders may do and are told: webhook endpoints, deliveries to them, and each attempt."""
 
-from dewpond.openplatform.attempts import RETRIES, DeliveryAttempt, list_attempts
+from dewpond.openplatform.attempts import RETRIES, DeliveryAttempt, list_attempts, list_attempts_of
 from dewpond.openplatform.courier import Courier
 from dewpond.openplatform.deliveries import (
     JOB,
@@ -41,6 +41,7 @@ __all__ = [
     "from_text",
     "get_delivery",
     "list_attempts",
+    "list_attempts_of",
     "list_deliveries",
     "list_deliveries_of_facts",
     "list_newest_deliveries",

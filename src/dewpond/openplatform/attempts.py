@@ -128,4 +128,13 @@ async def record_attempts(tx: Tx, attempts: Sequence[Ended], *, wall_now: dateti
 
 async def list_attempts(tx: Tx, merchant_id: UUID, delivery_id: UUID) -> list[DeliveryAttempt]:
     """Every attempt of one delivery, the first one first."""
-    return await tx.rows(DeliveryAttempt, sql.list_attempts, merchant_id=merchant_id, delivery_id=delivery_id)
+    return (await list_attempts_of(tx, [(merchant_id, delivery_id)]))[merchant_id, delivery_id]
+
+
+async def list_attempts_of(tx: Tx, keys: Sequence[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], list[DeliveryAttempt]]:
+    """The same for each of these (merchant, delivery), also where nothing was tried yet."""
+    found: dict[tuple[UUID, UUID], list[DeliveryAttempt]] = {key: [] for key in keys}
+    merchants, deliveries = columns(list(found), 2)
+    for one in await tx.rows(DeliveryAttempt, sql.list_attempts, merchant_ids=merchants, delivery_ids=deliveries):
+        found[one.merchant_id, one.delivery_id].append(one)
+    return found

@@ -43,7 +43,8 @@ select s.merchant_id, s.delivery_id, s.status, s.stands_at from standing s
 where not exists (select from moved m where m.merchant_id = s.merchant_id and m.id = s.delivery_id);
 
 -- name: list_attempts
-select merchant_id, delivery_id, id, number, attempted_at, recorded_at, elapsed_ms, http_status, outcome, answer
-from openplatform.delivery_attempts
-where merchant_id = %(merchant_id)s and delivery_id = %(delivery_id)s
-order by number, id;
+select a.merchant_id, a.delivery_id, a.id, a.number, a.attempted_at, a.recorded_at, a.elapsed_ms, a.http_status,
+       a.outcome, a.answer
+from unnest(%(merchant_ids)s::uuid[], %(delivery_ids)s::uuid[]) as u(merchant_id, delivery_id)
+join openplatform.delivery_attempts a on a.merchant_id = u.merchant_id and a.delivery_id = u.delivery_id
+order by a.number, a.id;

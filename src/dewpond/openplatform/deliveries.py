@@ -195,7 +195,7 @@ async def get_delivery(tx: Tx, merchant_id: UUID, delivery_id: UUID) -> Delivery
 
 
 async def find_delivery(tx: Tx, delivery_id: UUID) -> Delivery:
-    """One delivery, whosever it is, or `DeliveryNotFound`: for the operator's terminal only."""
+    """One delivery, whosever it is, or `DeliveryNotFound`: for operators only."""
     owner: UUID | None = await tx.value(sql.find_merchant, id=delivery_id)
     if owner is None:
         raise DeliveryNotFound(id=to_text(delivery_id))
@@ -212,7 +212,7 @@ async def list_deliveries(
 ) -> list[Delivery]:
     """A page of deliveries, the newest first; the next page is `before` the last one's (created_at, id).
 
-    Without a merchant it looks over all of them: for the operator's terminal only.
+    Without a merchant it looks over all of them: for operators only.
     """
     before_at, before_id = before or (None, None)
     if merchant_id is None:
@@ -253,7 +253,7 @@ async def count_deliveries(tx: Tx) -> DeliveryCounts:
 async def resend(tx: Tx, merchant_id: UUID | None, delivery_id: UUID, *, now: Now) -> None:
     """Let one more attempt be made at once, beside the schedule, whatever the delivery's status is.
 
-    Without a merchant any delivery is found: for the operator's terminal only. `DeliveryNotFound` if it is not there.
+    Without a merchant any delivery is found: for operators only. `DeliveryNotFound` if it is not there.
     """
     owner: UUID | None = await tx.value(sql.ask_again, id=delivery_id, merchant_id=merchant_id, world_now=now.world)
     if owner is None:

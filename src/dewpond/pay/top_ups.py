@@ -5,7 +5,9 @@ Above a set sum two members of the staff are needed (a proposal, then another's 
     open ──▶ agreed     (the money is in the wallet)
       └────▶ refused    (by anybody, who proposed it included)
 
-Two accounts are not yet two people: who let another in may hold both. `SecondPerson` says whose yes counts.
+Two accounts are not yet two people: who let another in may hold both, and those whom that one let in. So accounts
+whose chains of invitations end at one root (`merchants.list_kin`) count as one: they share what may be put in alone
+(`propose_top_up`), and none of them is another's second person (`SecondPerson`).
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from dewpond import ledger
+from dewpond import ledger, merchants
 from dewpond.identity import PersonId
 from dewpond.kit import worlds
 from dewpond.kit.clock import SHANGHAI, Now
@@ -25,6 +27,7 @@ from dewpond.kit.ids import derived_beside, new_id
 from dewpond.kit.money import AmountInvalid, Currency, Money
 from dewpond.kit.outbox import publish
 from dewpond.ledger import Entry, Outcome, Transfer
+from dewpond.merchants import StaffId
 from dewpond.pay.accounts import bank_of, open_house_accounts, open_wallets, top_up_entry_key, wallet_of
 from dewpond.pay.events import WalletToppedUp
 from dewpond.pay.movements import Movement, MovementKind, record_movement
@@ -72,7 +75,7 @@ class SecondPersonNeeded(Failure):
 
 
 class SecondPersonRelated(Failure):
-    """One of the two let the other in here; somebody else must agree to this."""
+    """These two were let in by the same chain of invitations; somebody from another must agree to this."""
 
     code, kind = "second_person_related", Kind.FORBIDDEN
 
@@ -137,7 +140,7 @@ class SecondPerson(msgspec.Struct, frozen=True, kw_only=True):
     staff_id: UUID
     #: Since when the account is in use, in wall time.
     since: datetime
-    #: Who let them in here, and whom they let in.
+    #: Whoever shares a root with them, as `merchants.list_kin` says it.
     kin: frozenset[UUID]
 
     def refusal(self, proposal: TopUpProposal, *, wall_now: datetime) -> Failure | None:
@@ -193,12 +196,12 @@ async def propose_top_up(
     """Put money in at once as far as one member of the staff may alone; above that, ask for another's yes.
 
     `alone_minor` is what one may put in on a day of the world, in this currency and over all people, so that nothing is
-    gained by cutting a large sum up; None sets no such sum. The same `key` of the same member of staff again changes
-    nothing, and answers with what became of it. Refuses non-positive and absurd sums, and with `TopUpDiffers` a key
-    that came with another sum.
+    gained by cutting a large sum up; nor by letting others in, for it is shared with all their kin. None sets no such
+    sum. The same `key` of the same member of staff again changes nothing, and answers with what became of it. Refuses
+    non-positive and absurd sums, and with `TopUpDiffers` a key that came with another sum.
     """
     _check(amount)
-    await tx.run(sql.lock_staff, staff_id=by_staff_id)
+    await tx.run(sql.lock_desk)
     own_id = new_id() if key is None else derived_beside(key, "top-up", by_staff_id, person_id)
     if key is not None and (earlier := await _find(tx, person_id, own_id)) is not None:
         if earlier.amount != amount:
@@ -334,9 +337,10 @@ async def _carry_out(tx: Tx, done: TopUp, *, now: Now) -> TopUp:
 
 
 async def _put_in_alone(tx: Tx, staff_id: UUID, currency: Currency, now: Now) -> int:
-    """What this one has put in today without a second; whoever asks holds `lock_staff`."""
+    """What this one and their kin have put in today without a second; whoever asks holds `lock_desk`."""
     since = now.world.astimezone(SHANGHAI).replace(hour=0, minute=0, second=0, microsecond=0)
-    return int(await tx.value(sql.sum_alone, staff_id=staff_id, currency=currency, since=since))
+    kin = await merchants.list_kin(tx, StaffId(staff_id))
+    return int(await tx.value(sql.sum_alone, staff_ids=list(kin), currency=currency, since=since))
 
 
 async def _lock_open(tx: Tx, person_id: UUID, proposal_id: UUID) -> TopUpProposal:

@@ -11,9 +11,10 @@ from pay.top_ups where person_id = %(person_id)s and id = %(id)s;
 select person_id, id, minor, currency, occurred_at, by_staff_id, agreed_staff_id, reason
 from pay.top_ups where by_staff_id is not null order by occurred_at desc, id desc limit %(most)s;
 
--- name: lock_staff
--- Two requests of one member of the staff take turns: both would find the same sum otherwise.
-select pg_advisory_xact_lock(hashtextextended('top-up ' || %(staff_id)s::uuid::text, 0));
+-- name: lock_desk
+-- All top-ups by staff take turns, few as they are: two of one member would find the same sum otherwise, so would two of
+-- their kin, and who is kin is certain only while nobody who has just been let in puts money in.
+select pg_advisory_xact_lock(hashtextextended('top-up at the desk', 0));
 
 -- name: lock_door
 -- Two taps of one person take turns: neither would find what the other puts in.
@@ -21,7 +22,7 @@ select pg_advisory_xact_lock(hashtextextended('top-up by door ' || %(person_id)s
 
 -- name: sum_alone
 select coalesce(sum(minor), 0)::bigint as minor from pay.top_ups
-where by_staff_id = %(staff_id)s and occurred_at >= %(since)s and currency = %(currency)s and agreed_staff_id is null;
+where by_staff_id = any(%(staff_ids)s::uuid[]) and occurred_at >= %(since)s and currency = %(currency)s and agreed_staff_id is null;
 
 -- name: create_proposal
 insert into pay.top_up_proposals (person_id, id, minor, currency, status, proposed_staff_id, proposed_at,
