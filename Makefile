@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run demo test check bench lock clean setup setup-dev
+.PHONY: help run demo test check bench gallery lock clean setup setup-dev
 
 help:            ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/  /'
@@ -27,6 +27,9 @@ check: setup-dev ## style, types, import contracts, tidiness
 
 bench: setup-dev ## speed, each scenario beside its limit in the same run
 	@$(BIN)/python -m bench $(ARGS)
+
+gallery: setup-dev ## a picture of every page, to be looked at, in build/gallery
+	@$(BIN)/python scripts/gallery.py $(ARGS)
 
 lock: setup-dev  ## pin every dependency anew (needs uv)
 	@$(BIN)/python scripts/lock.py

@@ -36,6 +36,8 @@ from playwright.async_api import (
     expect,
 )
 
+from machine import lacks
+
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 _ARGUMENTS = [
@@ -198,11 +200,22 @@ class Chromium:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Where this machine has its browser; tests that need one are skipped where there is none."""
+    """Where this machine has its browser."""
     path = shutil.which("chromium")
     if path is None:
-        pytest.skip("pages are tested in Chromium, and this machine has none: apt-get install chromium")
+        lacks("chromium", "pages are tested in Chromium, and this machine has none: apt-get install chromium")
     return path
+
+
+@asynccontextmanager
+async def running(path: str, camera: Path) -> AsyncIterator[Chromium]:
+    """A browser of this machine, until the block ends; its camera films the file `camera`."""
+    write_camera(camera)
+    arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=arguments)
+        yield Chromium(browser, camera)
+        await browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -210,13 +223,8 @@ async def chromium(
     anyio_backend: str, chromium_path: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Chromium]:
     """One browser for the tests of a module."""
-    camera = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    write_camera(camera)
-    arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium_path, args=arguments)
-        yield Chromium(browser, camera)
-        await browser.close()
+    async with running(chromium_path, tmp_path_factory.mktemp("camera") / "camera.y4m") as chromium:
+        yield chromium
 
 
 # --- accessibility ----------------------------------------------------------------------------------------------------

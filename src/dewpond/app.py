@@ -18,8 +18,9 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from dewpond import web, wechat
 from dewpond.kit import worlds
+from dewpond.kit.addresses import IPNetwork
 from dewpond.settings import SettingInvalid, read_settings
 from dewpond.web import Porch
 from dewpond.wechat import Answer, Call, Connection, Door
@@ -41,6 +43,15 @@ Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 #: How long requests in flight may take once the server is told to stop.
 GRACE_SECONDS: Final = 10
+
+#: How long a browser's connection may be idle between two requests.
+_IDLE_SECONDS: Final = 30
+#: How long TLS may take to begin, and to end.
+_TLS_SECONDS: Final = 10.0
+#: Files of one process that are no visitor's connection: the database's, the logs', the modules'.
+_SPARE_FILES: Final = 512
+#: What a door has for visitors wherever the machine allows so few files that nothing would be left for it.
+_FEWEST_CONNECTIONS: Final = 256
 
 #: So many new objects more than are gone, and the collector looks for circles among them: a few megabytes.
 _SWEEP_AFTER: Final = 20_000
@@ -143,6 +154,35 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+class PageServer(Server):
+    """One that does not wait long for TLS either: until hands are shaken a connection is not yet known to the lobby."""
+
+    def __init__(self, config: uvicorn.Config, lobby: web.Lobby) -> None:
+        super().__init__(config)
+        self._lobby = lobby
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, on sockets that are bound already."""
+        loop, tls = asyncio.get_running_loop(), self.config.ssl
+        await self.lifespan.startup()
+
+        def connection() -> asyncio.Protocol:
+            return web.Connection(self.config, self.server_state, self.lifespan.state, lobby=self._lobby)
+
+        self.servers = [
+            await loop.create_server(
+                connection,
+                sock=each,
+                ssl=tls,
+                backlog=self.config.backlog,
+                ssl_handshake_timeout=None if tls is None else _TLS_SECONDS,
+                ssl_shutdown_timeout=None if tls is None else _TLS_SECONDS,
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+
+
 def create_server(house: wechat.House) -> Server:
     """A server of the wire that has not begun yet."""
     return Server(
@@ -161,44 +201,60 @@ def create_server(house: wechat.House) -> Server:
     )
 
 
-def create_page_server(pages: Porch, tls: Path | None = None) -> Server:
+def create_page_server(
+    pages: Porch, tls: Path | None = None, *, proxies: Sequence[IPNetwork] = (), lobby: web.Lobby | None = None
+) -> PageServer:
     """A server of one site's pages that has not begun yet; over https with what lies in the folder `tls`.
 
-    Its connections may stay open: consoles listen on them.
+    Its connections may stay open: consoles listen on them; how many, and how long they may say nothing, is for the
+    `lobby` to say. Who sent a request is who is at the other end of its connection or, if that is one of `proxies`,
+    the last in its X-Forwarded-For that is none of them.
     """
-    return Server(
+    return PageServer(
         uvicorn.Config(
             pages,
-            http="httptools",
+            http=web.Connection,
             ws="none",
             lifespan="off",
             interface="asgi3",
             access_log=False,
             log_config=None,
             server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=30,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=[str(each) for network in proxies for each in _as_seen(network)],
+            timeout_keep_alive=_IDLE_SECONDS,
             ssl_certfile=None if tls is None else str(tls / "server.pem"),
             ssl_keyfile=None if tls is None else str(tls / "server.key"),
             timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        ),
+        lobby or web.Lobby(proxies=proxies),
     )
+
+
+def _as_seen(network: IPNetwork) -> tuple[IPNetwork, ...]:
+    """A network as its members show themselves: at a door of both kinds IPv4 comes as `::ffff:192.0.2.1`."""
+    if isinstance(network, IPv6Network):
+        return (network,)
+    mapped = IPv6Network((f"::ffff:{network.network_address}", 96 + network.prefixlen))
+    return network, mapped
 
 
 async def serve(house: House, sockets: Mapping[str, socket.socket]) -> None:
     """Answer on these sockets ("wire", "phone", "staff") until SIGTERM or SIGINT; then finish what is in flight."""
     async with house.db.transaction() as tx:
         world = await worlds.get_world(tx)
-    tls = house.settings.tls_folder
+    tls, proxies = house.settings.tls_folder, house.settings.trusted_proxies
+    limits = _page_limits(len(sockets) - 1)
     porches: list[Porch] = []
-    servers = [(create_server(house), sockets["wire"])]
+    servers: list[tuple[Server, socket.socket]] = [(create_server(house), sockets["wire"])]
     for name, create in (("phone", web.create_phone_site), ("staff", web.create_staff_site)):
         if name in sockets:
             porches.append(create(house, world))
-            servers.append((create_page_server(porches[-1], tls), sockets[name]))
+            lobby = web.Lobby(limits, proxies)
+            servers.append((create_page_server(porches[-1], tls, proxies=proxies, lobby=lobby), sockets[name]))
     if "trust" in sockets and tls is not None:
         porches.append(web.create_trust_site(house, world, authority=tls / "authority.pem"))
-        servers.append((create_page_server(porches[-1]), sockets["trust"]))
+        servers.append((create_page_server(porches[-1], lobby=web.Lobby(limits)), sockets["trust"]))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -220,6 +276,7 @@ async def serve(house: House, sockets: Mapping[str, socket.socket]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         await asyncio.gather(*farewells)
+        await asyncio.gather(*(porch.close() for porch in porches))  # what came in while the first farewell was said
 
 
 def _spare_the_collector() -> None:
@@ -244,17 +301,27 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    _make_room()
+    _make_room(sum(bool(os.environ.get(variable)) for name, variable in _SOCKETS.items() if name != "wire"))
     uvloop.run(_serve(os.environ))
 
 
-def _make_room() -> None:
-    """Let this process have as many connections as it takes, where the machine's habit is to allow fewer."""
+def _make_room(doors: int) -> None:
+    """Let this process have as many connections as it takes, with so many doors to pages, where the machine's habit is
+    to allow fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = wechat.CONNECTIONS + 256
+    wanted = wechat.CONNECTIONS + doors * web.CONNECTIONS + _SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _page_limits(doors: int) -> web.Limits:
+    """What each of so many doors may hold, that visitors leave the wire its files where the machine allows few."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY or not doors:
+        return web.Limits()
+    left = (allowed - wechat.CONNECTIONS - _SPARE_FILES) // doors
+    return web.Limits(connections=min(web.CONNECTIONS, max(left, _FEWEST_CONNECTIONS)))
 
 
 async def _serve(environ: Mapping[str, str]) -> None:

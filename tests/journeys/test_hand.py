@@ -4,13 +4,18 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from playwright.async_api import Page, expect
 
 from browser import Chromium, Window
-from journeys.running import RunningWorld, a_world, until
+from journeys.running import RunningWorld, a_world, open_shop, until
 
 pytestmark = pytest.mark.journey
+
+PIN = "246810"
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,22 @@ async def join(phone: Window, name: str) -> None:
     await page.get_by_label("Your name").fill(name)
     await page.get_by_role("button", name="Make my passkey").click()
     await page.get_by_text("Your account is made").wait_for()
-    await page.locator("#pin").press_sequentially("246810")
-    await page.locator("#again").press_sequentially("246810")
+    await page.wait_for_load_state()  # from then on the page hears what is typed
+    await page.locator("#pin").press_sequentially(PIN)
+    await expect(page.locator("#again")).to_be_focused()
+    await page.locator("#again").press_sequentially(PIN)
     await page.get_by_role("heading", name=re.compile(name)).wait_for()
+
+
+async def take_play_money(phone: Window) -> None:
+    """¥50.00, which the wallet has then."""
+    page = phone.page
+    await page.goto("/")
+    await page.get_by_role("link", name="Get play money").click()
+    await page.get_by_role("button", name="¥50.00").click()
+    await expect(page.get_by_text("The money is in your wallet")).to_be_visible()
+    await page.goto("/")
+    await expect(page.get_by_label("Wallet").locator(".amount")).to_have_text("¥50.00")
 
 
 async def sign_in_at_work(desk: Window, who: str) -> None:
@@ -69,9 +87,7 @@ async def test_scan_pay_and_stay(stage: Stage, chromium: Chromium) -> None:
         chromium.new_desk(stage.shop) as shop,
     ):
         await join(phone, "Lin")
-        await phone.page.get_by_role("link", name="Get play money").click()
-        await phone.page.get_by_role("button", name="¥50.00").click()
-        await phone.page.get_by_text("¥50.00").first.wait_for()
+        await take_play_money(phone)
 
         await sign_in_at_work(counter, "Tea Owner")
         await counter.page.get_by_text("Live", exact=True).first.wait_for()
@@ -93,6 +109,7 @@ async def test_scan_pay_and_stay(stage: Stage, chromium: Chromium) -> None:
         assert "18.00" in await row.inner_text()
 
         await row.get_by_role("link").first.click()
+        await counter.page.get_by_role("button", name="Give money back").click()
         await counter.page.get_by_label("Amount").fill("5.00")
         await counter.page.get_by_role("button", name="Give back").click()
         await counter.page.get_by_text("¥5.00 given back").first.wait_for()
@@ -146,13 +163,101 @@ async def _scan_link(stage: Stage, laptop: Window) -> str:
 
 
 async def test_the_desk_shows_this_world_and_moves_its_clock(stage: Stage, chromium: Chromium) -> None:
-    async with chromium.new_desk(stage.staff) as desk:
+    async with chromium.new_phone(stage.phone) as phone, chromium.new_desk(stage.staff) as desk:
+        await join(phone, "Dora")
+        await take_play_money(phone)
+        shut = await asyncio.to_thread(sell_to_the_deaf, stage.world, "Dora")
+        await phone.page.goto("/me")
+        number = await phone.page.locator(".copyable code").inner_text()
+
+        page = desk.page
         await sign_in_at_work(desk, "Operator")
-        await desk.page.goto("/desk")
-        await desk.page.get_by_text("Wallets").first.wait_for()
-        await desk.page.goto("/desk/merchants")
-        await desk.page.get_by_text("Tea Shop").first.wait_for()
-        await desk.page.goto("/desk/clock")
-        await desk.page.get_by_role("button", name=re.compile("[Ss]top|[Ff]reeze")).first.click()
-        until_frozen = await asyncio.to_thread(stage.world.ask, "world", "clock", "show")
-        assert until_frozen["frozen"]
+        desk.allow("status of 404")  # a number that nobody has
+        await merchants_and_people_are_found(page, number)
+        await money_is_seen_in_each_group_of_accounts(stage, page)
+        await a_delivery_that_fails_is_seen(page, shut)
+        await the_clock_is_frozen_moved_and_let_run(stage, page)
+        # What fell due on the way happened: the shop was told again and again, and then no more.
+        await page.goto("/desk/deliveries?status=dead")
+        await expect(page.locator("#deliveries").get_by_text(shut).first).to_be_visible()
+
+
+def sell_to_the_deaf(world: RunningWorld, payer: str) -> str:
+    """Pay at a shop whose server takes no notification; the shop's name, once it has refused the first one."""
+    shop = open_shop(world, "Shut Shutters")
+    refusals = shop.answers = [500] * 100
+    world.ask("pay", shop.order("shut-1", 1200), "--as", payer, "--pin", PIN)
+    until("the shop refuses to be told", lambda: len(refusals) < 100)
+    return "Shut Shutters"
+
+
+async def merchants_and_people_are_found(page: Page, number: str) -> None:
+    await page.goto("/desk/merchants")
+    await expect(page.locator("main").get_by_text("Tea Shop").first).to_be_visible()
+    await expect(page.locator("main").get_by_text("Shut Shutters").first).to_be_visible()
+    await page.goto("/desk/people")
+    await page.get_by_label("Their number").fill(number)
+    await page.get_by_role("button", name="Find").click()
+    await expect(page.get_by_role("heading", name="Dora", exact=True)).to_be_visible()
+    await expect(page.locator("main")).to_contain_text("¥38.00")
+    await page.goto("/desk/people")
+    await page.get_by_label("Their number").fill("0000000000")
+    await page.get_by_role("button", name="Find").click()
+    await expect(page.get_by_text("Nobody has this number.")).to_be_visible()
+
+
+async def money_is_seen_in_each_group_of_accounts(stage: Stage, page: Page) -> None:
+    """The sums of the overview: zero together, and what was paid in is what the terminal says of the bank."""
+    house = await asyncio.to_thread(stage.world.ask, "ledger", "balances", "house")
+    await page.goto("/desk")
+    await expect(page.get_by_text("Adds up to zero")).to_be_visible()
+    # In one look, for they are put in their place anew every few seconds.
+    told = await page.locator(".fact").evaluate_all(
+        "(facts) => facts.map((one) => [...one.children].map((it) => it.innerText))"
+    )
+    sums = {label: fen(value) for label, value in told if label in {"Wallets", "Unsettled", "Fees", "Bank"}}
+    assert len(sums) == 4
+    assert sum(sums.values()) == 0
+    assert sums["Wallets"] >= 3800
+    assert sums["Unsettled"] > 0
+    assert sums["Bank"] == sum(one["posted"] for one in house["accounts"] if one["account"] == "bank") < 0
+
+
+def fen(text: str) -> int:
+    return int(re.sub(r"[^0-9-]", "", text.replace("−", "-")))
+
+
+async def a_delivery_that_fails_is_seen(page: Page, shop: str) -> None:
+    await page.goto("/desk/deliveries?status=pending")
+    row = page.locator("#deliveries .row").filter(has_text=shop)
+    await expect(row).to_contain_text("Failing")
+    await row.get_by_role("link").click()
+    await expect(page.get_by_role("heading", name="Payment succeeded")).to_be_visible()
+    await expect(page.locator("main")).to_contain_text("HTTP 500")
+
+
+async def the_clock_is_frozen_moved_and_let_run(stage: Stage, page: Page) -> None:
+    async def clock() -> Any:
+        return await asyncio.to_thread(stage.world.ask, "world", "clock", "show")
+
+    await page.goto("/desk/clock")
+    await page.get_by_role("button", name="Freeze", exact=True).click()
+    await expect(page.get_by_text("The clock is frozen.")).to_be_visible()
+    frozen = await clock()
+    assert frozen["frozen"]
+
+    await page.get_by_role("button", name="+ 7 days").click()
+    await expect(page.get_by_text("moved it to")).to_be_visible()  # without a reload
+    moved = await clock()
+    assert moved["frozen"]
+    assert world_time(moved) - world_time(frozen) == timedelta(days=7)
+
+    await page.get_by_role("button", name="Let it run").click()
+    await expect(page.get_by_text("The clock runs.")).to_be_visible()
+    running = await clock()
+    assert not running["frozen"]
+    assert world_time(running) > world_time(moved)
+
+
+def world_time(clock: Any) -> datetime:
+    return datetime.fromisoformat(clock["world_time"])

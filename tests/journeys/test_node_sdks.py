@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from journeys.running import RunningWorld
+from machine import lacks
 
 pytestmark = pytest.mark.journey
 
@@ -30,7 +31,7 @@ def node() -> str:
         found = str(Path(wheel.origin).parent / "bin" / "node")
         npm = [found, str(Path(wheel.origin).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
     if found is None or npm[0] is None:
-        pytest.skip("this machine has no Node and npm: the SDKs written for it cannot run")
+        lacks("node", "this machine has no Node and npm: the SDKs written for it cannot run")
     lock, stamp = (HERE / "package-lock.json").read_text(), MODULES / ".stamp"
     if not stamp.exists() or stamp.read_text() != lock:
         path = os.pathsep.join([str(Path(found).parent), os.environ.get("PATH", "")])

@@ -38,7 +38,7 @@ async def serving(house: Any, world: worlds.World, create: Create, door: str) ->
     listening = socket.create_server(("127.0.0.1", 0))
     origin = f"http://localhost:{listening.getsockname()[1]}"
     porch = create(house, msgspec.structs.replace(world, **{door: origin}))
-    server = create_page_server(porch)
+    server = create_page_server(porch, proxies=house.settings.trusted_proxies)
     running = asyncio.create_task(server.serve([listening]))
     try:
         yield origin

@@ -27,8 +27,10 @@ class Counter:
         async with self.house.db.transaction() as tx:
             return await worlds.read_clocks(tx)
 
-    async def ask(self, sum_: str = "18.00", *, what: str = "Jasmine tea", minutes: float = 10) -> Opened:
-        """Show a code for this sum."""
+    async def ask(
+        self, sum_: str = "18.00", *, what: str = "Jasmine tea", minutes: float = 10, meant_for: Any = None
+    ) -> Opened:
+        """Show a code for this sum, to everybody or to one person."""
         now = await self.now()
         opening = Opening(
             merchant_id=self.shop.merchant.id,
@@ -39,6 +41,7 @@ class Counter:
             fee_rate_bp=60,
             expires_at=now.world + timedelta(minutes=minutes),
             now=now,
+            meant_for=meant_for,
             request=NewRequest(trade_type="NATIVE", request_hash=b"x", notify_url="http://localhost:9/notify"),
         )
         opened: Opened = await self.house.openings.submit(opening)

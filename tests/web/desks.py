@@ -4,6 +4,8 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from dewpond.kit import worlds
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
@@ -50,6 +52,13 @@ async def sell(
     return paid
 
 
+@pytest.fixture
+def always_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The desk's sums are of the moment of each look, also on a slow machine."""
+    monkeypatch.setattr("dewpond.web.desk.sums._AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("dewpond.web.desk.sums._AGAIN_SLOWLY_SECONDS", 0.0)
+
+
 def plain(html: str) -> str:
     """What a reader sees of a piece of a page."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html)).strip()
@@ -60,6 +69,11 @@ def figure(text: str, label: str) -> str:
     tile = re.search(rf'tile__label">(?:<a[^>]*>)?{label}(?:</a>)?</dt>\s*<dd[^>]*>(.*?)</dd>', text, re.S)
     assert tile is not None, label
     return plain(tile[1])
+
+
+def fen(text: str) -> int:
+    """What an amount on a page is in minor units; a dash is nothing."""
+    return int(re.sub(r"[^0-9-]", "", text.replace("−", "-")) or 0)
 
 
 def fact(text: str, label: str) -> str:

@@ -24,10 +24,10 @@ class Message:
         return {UUID(found) for html in pieces for found in re.findall(r'id="payment-([0-9a-f-]{36})"', html)}
 
     @property
-    def people(self) -> set[UUID]:
-        """The people whose rows it brings."""
+    def people(self) -> set[str]:
+        """The people whose rows it brings, by their open ids."""
         rows = self.told.get("html", {}).get("#drops", {}).get("html", "")
-        return {UUID(found) for found in re.findall(r'id="drop-([0-9a-f-]{36})"', rows)}
+        return set(re.findall(r'id="drop-(o[\w-]{27})"', rows))
 
 
 @dataclass
@@ -63,7 +63,8 @@ class Listener:
         self.heard += 1
         fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
         if "data" in fields:
-            self.messages.append(Message(int(fields["id"]), json.loads(fields["data"])))
+            position = int(fields["id"]) if "id" in fields else self.position  # without one it stays where it was
+            self.messages.append(Message(position, json.loads(fields["data"])))
 
 
 @asynccontextmanager

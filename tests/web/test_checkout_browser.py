@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from browser import Chromium, Window, axe
 from web.conftest import Doors, Visitors
@@ -86,7 +86,7 @@ async def test_scan_and_pay_by_passkey_with_one_tap(
         finger = await phone.hold_passkeys()
         await phone.page.goto("/security/passkeys/new")
         await phone.page.locator("form[data-passkey] button").click()
-        await phone.page.wait_for_url("**/security?*")
+        await expect(phone.page.get_by_role("status").filter(has_text="passkey works")).to_be_visible()
         await phone.page.goto("/scan")
         await phone.page.wait_for_url(f"**/q/{opened.code}")
         await finger.approve(False)
@@ -164,9 +164,50 @@ async def test_two_taps_at_once_pay_once(
         await phone.page.goto(f"/q/{opened.code}")
         await phone.page.get_by_role("button", name="Pay ¥18.00").dblclick()
         await phone.page.wait_for_url("**/receipts/pay_*")
-        await phone.page.go_back()
-        await phone.page.wait_for_url("**/receipts/pay_*")  # paid is paid: the way back leads here again
+        await phone.page.goto(f"/q/{opened.code}")
+        await phone.page.wait_for_url("**/receipts/pay_*")  # paid is paid: the code leads here again
     assert await money_of(house, alice) == 82_00
+
+
+@pytest.mark.parametrize("is_heard", [False, True], ids=["the yes is lost", "the answer is lost"])
+async def test_a_lost_connection_leaves_the_page_and_pays_nothing_twice(
+    chromium: Chromium, doors: Doors, visitors: Visitors, counter: Counter, alice: Any, house: Any, is_heard: bool
+) -> None:
+    opened = await counter.ask("18.00")
+
+    async def cut(route: Route) -> None:
+        if is_heard:
+            await route.fetch()
+        await route.abort("connectionreset")
+
+    async with chromium.new_phone(doors.phone) as phone:
+        phone.allow("ERR_CONNECTION_RESET")
+        await sign_in(phone, doors, visitors, alice)
+        await phone.page.goto(f"/q/{opened.code}")
+        await phone.page.route("**/confirmation", cut)
+        await type_on_the_keypad(phone.page, PIN)
+        await expect(phone.page.get_by_text("nobody knows yet whether this was paid")).to_be_visible()
+        assert await money_of(house, alice) == (82_00 if is_heard else 100_00)
+        await phone.page.unroute("**/confirmation")
+        await type_on_the_keypad(phone.page, PIN)
+        await phone.page.wait_for_url("**/receipts/pay_*")
+    assert await money_of(house, alice) == 82_00
+
+
+async def test_who_waited_too_long_is_shown_how_things_stand(
+    chromium: Chromium, doors: Doors, visitors: Visitors, counter: Counter, alice: Any, new_person: Any, house: Any
+) -> None:
+    """Somebody else has paid meanwhile: no sentence in the form, but the page that says so."""
+    opened, bob = await counter.ask("18.00"), await new_person("Bob", "50.00")
+    async with chromium.new_phone(doors.phone) as phone:
+        phone.allow("status of 409")
+        await sign_in(phone, doors, visitors, alice)
+        await phone.page.goto(f"/q/{opened.code}")
+        other = await visitors.person(bob)
+        assert (await other.send_form(f"/q/{opened.code}/confirmation", pin=PIN)).status_code == 303
+        await type_on_the_keypad(phone.page, PIN)
+        await expect(phone.page.get_by_text("Somebody else has paid this")).to_be_visible()
+    assert await money_of(house, alice) == 100_00
 
 
 async def test_time_runs_out_before_the_eyes(

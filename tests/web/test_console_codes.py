@@ -4,11 +4,15 @@ import re
 import xml.etree.ElementTree as xml
 from typing import Any
 
+import msgspec
 import pytest
 import segno
 
+from dewpond.kit import worlds
+from dewpond.kit.db import Database
 from dewpond.merchants import Role
 from dewpond.web.console.posters import fit
+from web.notes import onward
 from web.tills import Till
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -101,6 +105,7 @@ async def test_a_poster_is_sound_whatever_it_is_called(till: Till, owner: Any, t
         ("one two three four", ((600, 1), (300, 4)), ("one", "two", "three", "four")),
         ("一二三四五六", ((400, 2),), ("一二三", "四五六")),
         ("一二三，四五", ((400, 3),), ("一二", "三，四", "五")),
+        ("Lantern Tea 灯笼茶铺", ((124, 2),), ("Lantern Tea", "灯笼茶铺")),
         ("", ((100, 1),), ("",)),
     ],
 )
@@ -112,7 +117,7 @@ def test_text_is_set_in_the_largest_size_that_fits(
 
 async def test_a_code_that_was_taken_down_is_no_poster_any_more(till: Till, owner: Any) -> None:
     poster = (await owner.send_form(f"{till.path}/codes", title="Terrace")).headers["location"]
-    assert (await owner.send_form(f"{poster}/end")).headers["location"] == f"{till.path}/codes?said=saved"
+    assert onward(await owner.send_form(f"{poster}/end")) == (303, f"{till.path}/codes", "saved")
     for path in (poster, f"{poster}/poster.svg"):
         assert (await owner.get(path)).status_code == 409
     text = (await owner.get(f"{till.path}/codes")).text
@@ -152,3 +157,18 @@ async def test_both_languages(till: Till, owner: Any, visitors: Any, new_member:
         answer = await client.get(path)
         assert answer.status_code == 200
         assert f'<html lang="{language}"' in answer.text
+
+
+@pytest.mark.parametrize(("url", "is_near"), [("http://localhost:8602", True), ("https://pay.example", False)])
+async def test_a_code_that_no_phone_can_open_says_so(
+    till: Till, owner: Any, database: Database, url: str, is_near: bool
+) -> None:
+    async with database.transaction() as tx:
+        world = await worlds.get_world(tx)
+        await worlds.set_doors(tx, msgspec.structs.replace(world.doors, public_url=url))
+    try:
+        said = "These codes open in this computer" in (await owner.get(f"{till.path}/codes")).text
+    finally:
+        async with database.transaction() as tx:
+            await worlds.set_doors(tx, world.doors)
+    assert said is is_near

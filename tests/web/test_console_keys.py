@@ -14,6 +14,7 @@ from dewpond import merchants
 from dewpond.kit import clock
 from dewpond.kit.db import Database
 from dewpond.merchants import Role
+from web.notes import onward
 from web.tills import Till
 
 
@@ -48,7 +49,7 @@ async def test_a_request_is_answered_with_a_certificate_in_the_shops_name(
     before = serials((await owner.get(f"{till.path}/keys")).text)
     assert before == [till.shop.certificate.serial]
     answer = await owner.send_form(f"{till.path}/certificates", csr=request_for(rsa_key, "1900000001"))
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{till.path}/keys?said=certificate-made")
+    assert onward(answer) == (303, f"{till.path}/keys", "certificate-made")
     text = (await owner.get(answer.headers["location"])).text
     assert "The certificate is ready" in text
     [fresh, *_] = serials(text)
@@ -72,7 +73,7 @@ async def test_what_is_no_good_request_is_said_beside_it(till: Till, owner: Any,
         ("nonsense <b>", "begins with -----BEGIN CERTIFICATE REQUEST-----"),
         (till.shop.certificate.pem, "begins with -----BEGIN CERTIFICATE REQUEST-----"),
         ("x" * 17_000, "too long"),
-        (request_for(ec.generate_private_key(ec.SECP256R1())), "no RSA key"),
+        (request_for(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
         (request_for(small), "2048 to 4096 bits"),
         (request_for(odd), "must be 65537"),
         (spoiled, "not by its own key"),
@@ -139,7 +140,7 @@ async def test_an_api_v3_key_is_shown_once(till: Till, owner: Any, house: Any) -
         assert await merchants.api_v3_key(tx, till.shop.merchant.id, secrets=house.secrets) == key.encode()
     again = await owner.send_form(f"{till.path}/api-v3-key", **told)  # the page loaded anew
     assert again.status_code == 409
-    assert "drawn meanwhile" in again.text
+    assert "was replaced in the meantime" in again.text
     assert key not in again.text
     for path in ("/keys", "", "/staff", "/deliveries", "/payments"):
         assert key not in (await owner.get(f"{till.path}{path}")).text
@@ -197,7 +198,7 @@ async def test_ended_certificates_are_told_from_valid_ones(till: Till, owner: An
     )
     await connection.close()
     text = (await owner.get(f"{till.path}/keys")).text
-    assert "Ended" in text
+    assert "Expired" in text
     assert f"revoke-{till.shop.certificate.serial}" not in text
 
 

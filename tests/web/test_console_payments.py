@@ -147,6 +147,10 @@ async def test_money_is_given_back_once_per_form(counter: Counter, owner: Any) -
     assert "¥5.00 given back" in text
     assert "cold tea" in text
     assert 'value="13.00"' in text
+    part = (await owner.get(path, headers={"hx-request": "true"})).text
+    assert part.count("Partly refunded") == 1
+    assert "<html" not in part
+    assert "¥5.00 given back" in part
     async with counter.database.transaction() as tx:
         again = await pay.get_payment(tx, counter.shop.merchant.id, paid.id)
     assert again.refunded_minor == 500
@@ -170,6 +174,9 @@ async def test_what_cannot_be_given_back_is_said_on_the_page(
     answer = await owner.send_form(path, amount=amount, key=str(new_id()))
     assert answer.status_code in {409, 422}
     assert said in answer.text
+    opened_again = await owner.get(path)
+    assert (opened_again.status_code, opened_again.headers["location"]) == (303, path.removesuffix("/refunds"))
+    assert (await owner.get(f"{counter.path}/payments/pay_none/refunds")).status_code == 404
 
 
 async def test_others_see_nothing(counter: Counter, visitors: Any, new_member: Any, new_merchant: Any) -> None:

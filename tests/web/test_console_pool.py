@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from dewpond.kit.ids import new_id, to_text
+from dewpond import identity
+from dewpond.kit import clock
+from dewpond.kit.db import Database
+from dewpond.kit.ids import new_id
 from dewpond.merchants import Role
 from web.tills import Till
 
@@ -93,7 +96,10 @@ async def test_a_long_pool_goes_on_without_a_gap(till: Till, owner: Any, new_per
         "before=x",
         "before=0001-01-01T00:00:00%2B14:00~01890000-0000-7000-8000-000000000000",
         "before=2026-01-01T00:00:00~01890000-0000-7000-8000-000000000000",
-        "sort=spent&before=99999999999999999999~01890000-0000-7000-8000-000000000000",
+        "before=2026-01-01T00:00:00%2B08:00~oAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "before=2026-01-01T00:00:00%2B08:00~",
+        "sort=spent&before=99999999999999999999~oAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "sort=spent&before=5~%FF",
         "sort=spent&before=%D9%A3~x",
         "sort=spent&before=2026-01-01~01890000-0000-7000-8000-000000000000",
         "q=" + "x" * 500,
@@ -109,7 +115,9 @@ async def test_a_contact_tells_all_that_the_shop_knows(till: Till, owner: Any, n
     await till.sell(alice, "40.00", what="Pu'er")
     await till.refund(first, "3.00")
     await till.settle()
-    text = (await owner.get(f"{till.path}/pool/{alice.text_id}")).text
+    open_id = await till.open_id(alice)
+    assert f'href="{till.path}/pool/{open_id}"' in (await owner.get(f"{till.path}/pool")).text
+    text = (await owner.get(f"{till.path}/pool/{open_id}")).text
     for part in (
         "Alice &lt;script&gt;",
         "¥55",
@@ -121,17 +129,16 @@ async def test_a_contact_tells_all_that_the_shop_knows(till: Till, owner: Any, n
         till.shop.app.appid,
     ):
         assert part in re.sub(r'<span class="amount__\w+">|</span>', "", text), part
-    open_id = re.search(r">(o[A-Za-z0-9_-]{27})<", text)
-    assert open_id
-    assert open_id[1] in (await owner.get(f"{till.path}/pool/{alice.text_id}")).text, "the same every time"
+    assert f">{open_id}<" in text
     assert "<script>" not in text.replace("<script ", "")
 
 
 async def test_a_long_acquaintance_goes_on(till: Till, owner: Any, new_person: Any) -> None:
     alice = await new_person("Alice", "500.00", pin=None)
     await till.fill([alice] * 53)
-    first = (await owner.get(f"{till.path}/pool/{alice.text_id}")).text
-    more = re.search(rf'href="({till.path}/pool/{alice.text_id}\?before=[^"]*)"', first)
+    path = f"{till.path}/pool/{await till.open_id(alice)}"
+    first = (await owner.get(path)).text
+    more = re.search(rf'href="({path}\?before=[^"]*)"', first)
     assert more
     second = (await owner.get(more[1].replace("&amp;", "&"))).text
     assert (first.count("Bought for"), second.count("Bought for")) == (50, 3)
@@ -144,16 +151,31 @@ async def test_whom_a_shop_does_not_know_does_not_exist_for_it(
     theirs = await new_person("Theirs", "50.00")
     await elsewhere.sell(theirs, "5.00")
     await elsewhere.settle()
-    answers = [
-        await owner.get(f"{till.path}/pool/{number}")
-        for number in (theirs.text_id, to_text("per", new_id()), "per_x", theirs.text_id.upper(), "x")
-    ]
-    assert {answer.status_code for answer in answers} == {404}
-    assert len({re.sub(r"[0-9a-f]{16}", "", answer.text.replace(theirs.text_id, "")) for answer in answers[:2]}) == 1
+    foreign, unmet = await elsewhere.open_id(theirs), await till.open_id(theirs)
+    nobodys = "o" + "A" * 27
+    numbers = (foreign, nobodys, unmet, theirs.text_id, theirs.number, str(theirs.id), "x", "%FF", "o" + "é" * 27)
+    answers = {number: await owner.get(f"{till.path}/pool/{number}") for number in numbers}
+    assert {number: answer.status_code for number, answer in answers.items()} == dict.fromkeys(numbers, 404)
+    assert len({re.sub(r"[0-9a-f]{16}", "", answers[number].text) for number in (foreign, nobodys, unmet)}) == 1
+    assert (await owner.get(f"{elsewhere.path}/pool/{foreign}")).status_code == 404
     assert "Theirs" not in (await owner.get(f"{till.path}/pool?q=Theirs")).text.replace('value="Theirs"', "").replace(
         "“Theirs”", ""
     )
-    assert (await owner.get(f"{elsewhere.path}/pool/{theirs.text_id}")).status_code == 404
+
+
+async def test_every_app_of_a_shop_finds_whom_it_calls_so(
+    till: Till, owner: Any, new_person: Any, new_merchant: Any, database: Database
+) -> None:
+    alice, second, foreign = await new_person("Alice", "50.00"), new_id(), (await new_merchant("Bakery")).app
+    await till.sell(alice, "5.00")
+    await till.settle()
+    add = "insert into merchants.apps (id, merchant_id, appid, name, created_at) values ($1, $2, $3, 'Second', now())"
+    async with database.transaction() as tx:
+        await tx.connection.execute(add, second, till.shop.merchant.id, f"wx{second.hex[:16]}")
+        pairs = [(second, alice.id), (foreign.id, alice.id)]
+        named = await identity.open_ids(tx, pairs, wall_now=clock.wall_now())
+    answers = [await owner.get(f"{till.path}/pool/{named[pair]}") for pair in pairs]
+    assert [answer.status_code for answer in answers] == [200, 404]
 
 
 async def test_a_cashier_sees_no_pool(till: Till, visitors: Any, new_member: Any, new_person: Any) -> None:
@@ -162,12 +184,13 @@ async def test_a_cashier_sees_no_pool(till: Till, visitors: Any, new_member: Any
     await till.settle()
     cashier = await visitors.member(await new_member("Cas", shop=till.shop, role=Role.CASHIER))
     analyst = await visitors.member(await new_member("Ana", shop=till.shop, role=Role.ANALYST))
-    for path in ("/pool", f"/pool/{alice.text_id}", "/pool/live"):
+    contact = f"/pool/{await till.open_id(alice)}"
+    for path in ("/pool", contact, "/pool/live"):
         refused = await cashier.get(f"{till.path}{path}")
         assert refused.status_code == 403, path
         assert "Alice" not in refused.text
     assert f'href="{till.path}/pool"' not in (await cashier.get(till.path)).text
-    assert (await analyst.get(f"{till.path}/pool/{alice.text_id}")).status_code == 200
+    assert (await analyst.get(f"{till.path}{contact}")).status_code == 200
 
 
 async def test_other_currencies_are_not_added_to_yuan(till: Till, owner: Any, new_person: Any) -> None:
@@ -176,7 +199,7 @@ async def test_other_currencies_are_not_added_to_yuan(till: Till, owner: Any, ne
     text = (await owner.get(f"{till.path}/pool")).text
     assert figure(text, "spent") == "¥0.00"
     assert "$9.00" in text
-    assert "$9.00" in (await owner.get(f"{till.path}/pool/{alice.text_id}")).text
+    assert "$9.00" in (await owner.get(f"{till.path}/pool/{await till.open_id(alice)}")).text
 
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
@@ -185,7 +208,7 @@ async def test_both_languages(till: Till, visitors: Any, new_member: Any, new_pe
     await till.sell(alice, "5.00")
     await till.settle()
     client = await visitors.member(await new_member(shop=till.shop), headers={"accept-language": language})
-    for path in ("/pool", f"/pool/{alice.text_id}"):
+    for path in ("/pool", f"/pool/{await till.open_id(alice)}"):
         answer = await client.get(f"{till.path}{path}")
         assert answer.status_code == 200
         assert f'<html lang="{language}"' in answer.text

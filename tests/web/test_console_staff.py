@@ -10,10 +10,10 @@ from dewpond import merchants
 from dewpond.kit import clock
 from dewpond.kit.db import Database
 from dewpond.merchants import Role, StaffMember
+from web.accounts import PASSWORD, claim
+from web.notes import onward
 from web.phones import Phone
 from web.tills import Till
-
-PASSWORD = "quiet water 42"
 
 
 @pytest.fixture
@@ -29,12 +29,6 @@ async def mei(till: Till, new_member: Any) -> StaffMember:
 @pytest.fixture
 async def owner(mei: StaffMember, visitors: Any) -> Any:
     return await visitors.member(mei)
-
-
-async def claim(database: Database, member: StaffMember) -> None:
-    """Make an account somebody's own."""
-    async with database.transaction() as tx:
-        await merchants.set_password(tx, member.id, PASSWORD, wall_now=clock.wall_now())
 
 
 async def role_of(database: Database, member: StaffMember, till: Till) -> Role | None:
@@ -70,12 +64,12 @@ async def test_an_invited_colleague_comes_in_by_the_link(till: Till, owner: Any,
 @pytest.mark.parametrize(
     ("_case", "told", "status", "said"),
     [
-        ("no name to sign in by", {"sign_in_name": "no blanks"}, 422, "small letters"),
-        ("markup", {"sign_in_name": "<b>"}, 422, "small letters"),
+        ("no name to sign in by", {"sign_in_name": "no blanks"}, 422, "lower-case letters"),
+        ("markup", {"sign_in_name": "<b>"}, 422, "lower-case letters"),
         ("a name that cannot be read", {"name": " "}, 422, "1 to 64 characters"),
         ("an unknown role", {"role": "operator"}, 422, "cannot be read"),
         ("more than is asked", {"is_operator": "true"}, 422, "cannot be read"),
-        ("nothing", {"sign_in_name": ""}, 422, "small letters"),
+        ("nothing", {"sign_in_name": ""}, 422, "lower-case letters"),
     ],
 )
 async def test_bad_invitations_are_refused(
@@ -122,7 +116,7 @@ async def test_the_last_owner_stays(
     assert await role_of(database, mei, till) is Role.OWNER
     await new_member("Second", shop=till.shop)
     answer = await owner.send_form(f"{till.path}/staff/{mei.text_id}/role", role="cashier")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{till.path}?said=saved")
+    assert onward(answer) == (303, f"{till.path}", "saved")
     assert (await owner.get(answer.headers["location"])).status_code == 200
     assert (await owner.get(f"{till.path}/staff")).status_code == 403
 
@@ -215,7 +209,7 @@ async def test_somebody_of_another_shop_comes_to_work_here_too(
     told = {"sign_in_name": cas.sign_in_name.upper(), "role": "cashier"}
     early = await owner.send_form(f"{till.path}/staff/known", **told)
     assert early.status_code == 409
-    assert "has not come in yet" in early.text
+    assert "has not signed in yet" in early.text
     await claim(database, cas)
     assert (await owner.send_form(f"{till.path}/staff/known", **told)).status_code == 303
     assert await role_of(database, cas, till) is Role.CASHIER

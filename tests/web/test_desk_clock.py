@@ -14,6 +14,7 @@ from dewpond.kit.ids import new_id
 from dewpond.kit.wishes import CLOCK_MOVE
 from dewpond.worker import work
 from web.desks import hidden, plain
+from web.notes import onward
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ async def test_it_is_stood_still_and_let_run(operator: Any, database: Database) 
     await asyncio.sleep(0.05)
     assert await world_time(database) == stood
     page = (await operator.get("/desk/clock")).text
-    assert "stands still" in page
+    assert ">frozen<" in page
     for _ in range(2):
         assert (await operator.send_form("/desk/clock/thaw")).status_code == 303
     await asyncio.sleep(0.05)
@@ -91,6 +92,19 @@ async def test_it_is_moved_by_the_worker_while_the_page_looks_on(operator: Any, 
         assert await wishes.list_open(tx) == [], "the same form again is the same step"
 
 
+async def test_who_moved_it_is_told_until_something_else_does(operator: Any, house: Any, database: Database) -> None:
+    assert "There is no way back." in (await operator.get("/desk/clock")).text
+    await step(operator)
+    async with working(house), asyncio.timeout(60):
+        while "On the way" in (page := (await operator.get("/desk/clock")).text):
+            await asyncio.sleep(0.1)
+    assert "Olga moved it to" in page
+    async with database.transaction() as tx:  # as the command line does
+        now = await worlds.read_clocks(tx)
+        await worlds.move_clock(tx, now.world + timedelta(hours=1), wall_now=now.wall)
+    assert "Olga moved it to" not in (await operator.get("/desk/clock")).text
+
+
 async def test_a_second_step_waits_for_the_first(operator: Any) -> None:
     answers = await asyncio.gather(*(step(operator) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [303, 409, 409, 409, 409]
@@ -101,7 +115,7 @@ async def test_a_second_step_waits_for_the_first(operator: Any) -> None:
 async def test_it_is_stopped_where_it_has_come_to(operator: Any, database: Database) -> None:
     await step(operator, "400", "days")
     answer = await operator.send_form("/desk/clock/moves/stop")
-    assert answer.headers["location"] == "/desk/clock?said=clock-stopped"
+    assert onward(answer) == (303, "/desk/clock", "clock-stopped")
     assert "Olga stopped the last step" in plain((await operator.get("/desk/clock")).text)
     assert (await operator.send_form("/desk/clock/moves/stop")).status_code == 303
 
@@ -112,7 +126,7 @@ async def test_without_a_worker_it_says_so(operator: Any, database: Database) ->
         await tx.connection.execute(
             "update kit.wishes set asked_at = asked_at - interval '1 minute' where ended_at is null"
         )
-    assert "No worker has taken this up" in (await operator.get("/desk/clock")).text
+    assert "No worker has picked this up" in (await operator.get("/desk/clock")).text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dewpond.kit.ids import new_id
 from dewpond.openplatform import Delivery, DeliveryStatus
 from dewpond.worker import advance, drain
 from web.desks import fact, plain, sell
+from web.notes import onward
 
 
 @pytest.fixture
@@ -84,13 +85,13 @@ async def test_each_attempt_is_shown_as_it_was(operator: Any, database: Database
     assert "1,234 ms" in text
     assert '{"code": "FAIL"}' in plain(text).replace("&#34;", '"')
     assert "Tea" in fact(text, "Merchant")
-    assert fact(text, "State") == "Waiting"
+    assert fact(text, "State") == "Failing", "as in the list"
 
 
 async def test_one_is_told_again(operator: Any, house: Any, database: Database, told: Delivery) -> None:
     path = f"/desk/deliveries/{text_id(told)}"
     answer = await operator.send_form(f"{path}/attempts")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?said=sent-again")
+    assert onward(answer) == (303, f"{path}", "sent-again")
     await drain(house)
     async with database.transaction() as tx:
         assert len(await openplatform.list_attempts(tx, told.merchant_id, told.id)) == 2

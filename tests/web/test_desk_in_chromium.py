@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from playwright.async_api import expect
 
 from browser import Chromium, Window, axe
 from dewpond import identity, merchants, openplatform
@@ -86,7 +87,7 @@ async def test_a_merchant_is_made_by_keyboard_alone(
         await come_in(window, doors, database, olga)
         page = window.page
         await page.goto("/desk/merchants/new")
-        await page.get_by_label("Name", exact=True).first.focus()
+        await page.get_by_label("Shop name").focus()
         keys = page.keyboard
         await keys.type("Corner Grocery")
         await keys.press("Tab")
@@ -95,14 +96,15 @@ async def test_a_merchant_is_made_by_keyboard_alone(
         await keys.press("Tab")
         await keys.type("corner-owner")
         await keys.press("Enter")
-        await page.get_by_text("Corner Grocery is made").wait_for()
+        await page.get_by_text("Corner Grocery has been created").wait_for()
         assert await axe(page) == []
         assert await page.locator(".qr__code").count() == 1
         async with database.transaction() as tx:
             (made,) = [one for one in await merchants.list_newest_merchants(tx) if one.name == "Corner Grocery"]
         assert made.key_mode is merchants.KeyMode.PUBLIC_KEY
         await page.reload()  # the browser sends the form again
-        await page.wait_for_url(f"**/desk/merchants/{made.number}?said=merchant-made-before")
+        await page.wait_for_url(f"**/desk/merchants/{made.number}")
+        await expect(page.get_by_text("This form was already sent")).to_be_visible()
         assert await page.locator("[data-copy]").count() == 0
 
 
@@ -117,10 +119,10 @@ async def test_a_certificate_is_revoked_after_a_second_look(
         await page.get_by_role("button", name="Revoke").first.click()
         assert await axe(page) == []
         await page.keyboard.press("Escape")
-        assert not await page.get_by_text("That cannot be taken back").is_visible()
+        assert not await page.get_by_text("This cannot be undone").is_visible()
         await page.get_by_role("button", name="Revoke").first.click()
         await page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-        await page.get_by_text("opens nothing any more").wait_for()
+        await page.get_by_text("That certificate no longer works").wait_for()
     async with database.transaction() as tx:
         (certificate,) = await merchants.list_certificates(tx, shop.merchant.id)
     assert certificate.revoked_at is not None
@@ -135,7 +137,7 @@ async def test_a_double_tap_tops_up_once(
         page = window.page
         await page.goto(f"/desk/people/{alice.text_id}")
         await page.get_by_label("Amount").fill("12.50")
-        await page.get_by_label("What for").fill("cash")
+        await page.get_by_label("Reason").fill("cash")
         await page.get_by_role("button", name="Top up").dblclick()
         await page.get_by_text("The money is in the wallet").wait_for()
         assert await page.locator("#movements .row").count() == 1
@@ -155,7 +157,10 @@ async def test_the_clock_is_watched_as_it_moves(
         await page.get_by_text("On the way to").wait_for()
         assert await axe(page) == []
         await page.focus("#stop-move")
-        await page.wait_for_timeout(2500)
+        for _ in range(2):
+            async with page.expect_response("**/desk/clock"):
+                pass
+        await page.wait_for_function("() => !document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling')")
         focused = await page.evaluate("document.activeElement.id")
         assert focused == "stop-move", "what is put in its place anew does not take the keyboard away"
         async with working(house):
@@ -176,6 +181,6 @@ async def test_the_overview_says_when_it_is_old(chromium: Chromium, doors: Any, 
         await page.route("**/desk", lambda route: route.abort())
         await page.wait_for_selector('[data-live-state="reconnecting"]')
         await page.wait_for_selector('[data-live-state="stale"]', timeout=30_000)
-        assert "not up to date" in await state.inner_text()
+        assert "Not up to date" in await state.inner_text()
         await page.unroute("**/desk")
         await page.wait_for_selector('[data-live-state="live"]')

@@ -14,11 +14,13 @@ from dewpond.kit.ids import new_id, to_text
 from dewpond.kit.money import Money
 from dewpond.pay import RefundRequest
 from dewpond.worker import drain, work
-from web.desks import fact, hidden, plain, sell
+from web.desks import always_read_again, fact, hidden, plain, sell
+
+__all__ = ["always_read_again"]  # a fixture, found here by its name
 
 
 @pytest.fixture
-async def operator(visitors: Any, new_member: Any) -> Any:
+async def operator(visitors: Any, new_member: Any, always_read_again: None) -> Any:
     return await visitors.member(await new_member("Olga", is_operator=True))
 
 
@@ -53,7 +55,7 @@ async def test_the_books_are_at_zero(
 ) -> None:
     await sell(house, database, await new_merchant(), await new_person("Alice", "50.00"))
     text = (await operator.get("/desk/ledger")).text
-    assert "The books are at zero" in text
+    assert "The books balance" in text
     assert "All accounts in CNY together: ¥0.00" in plain(text)
     for group in ("Wallets", "Unsettled", "Fees", "Bank"):
         assert group in text
@@ -69,17 +71,15 @@ async def test_a_book_that_is_off_is_told(operator: Any, owner_dsn: str, databas
     account = pay.wallet_of(alice.id, Money.parse("1").currency)
     try:
         await connection.execute(change, account, 700)
-        await asyncio.sleep(1.1)
         text = (await operator.get("/desk/ledger")).text
-        assert "The books are off" in text
+        assert "The books do not balance" in text
         assert "All accounts in CNY together: ¥7.00" in plain(text)
         overview = (await operator.get("/desk")).text
-        assert "The books are off" in overview
+        assert "The books do not balance" in overview
         assert "Adds up to zero" not in overview
     finally:
         await connection.execute(change, account, -700)
         await connection.close()
-        await asyncio.sleep(1.1)
 
 
 async def test_the_whole_book_is_added_up_by_the_worker(operator: Any, house: Any, database: Database) -> None:
@@ -96,7 +96,7 @@ async def test_the_whole_book_is_added_up_by_the_worker(operator: Any, house: An
         while "Adding up" in (part := (await operator.get("/desk/ledger", headers={"hx-request": "true"})).text):
             await asyncio.sleep(0.1)
     assert "<html" not in part
-    assert "Sound" in part
+    assert "No fault found" in part
     assert fact(part, "Asked by") == "Olga"
     assert int(fact(part, "Entries")) > 0
     async with database.transaction() as tx:
@@ -125,8 +125,8 @@ async def test_every_coin_of_a_payment_is_followed(
         assert "Alice wallet → Tea &lt;Shop&gt; unsettled money ¥18.00" in text
         assert "Tea &lt;Shop&gt; unsettled money → Dewpond fees ¥0.11" in text
         assert "Tea &lt;Shop&gt; unsettled money → Alice wallet ¥6.00" in text
-        assert "Together nothing" in text
-        assert "Alice wallet-¥12.00" in text.replace(" -", "-")
+        assert "It adds up to zero" in text
+        assert "Alice wallet−¥12.00" in text.replace(" −", "−")
     refund_only = (await operator.get(f"/desk/ledger?walk={to_text('rfd', refund.id)}")).text
     assert "¥6.00" in refund_only
     assert "¥18.00" not in plain(refund_only.split('id="way"')[1])
@@ -166,7 +166,7 @@ async def test_whose_accounts_are_found(
         (alice.text_id, "Alice", "¥32.00"),
         (shop.merchant.number, "Tea Shop", "¥17.89"),
         (shop.merchant.text_id, "Tea Shop", "¥17.89"),
-        ("house", "Dewpond", "-¥"),
+        ("house", "Dewpond", "−¥"),
     ):
         text = plain((await operator.get(f"/desk/ledger?owner={owner}")).text.split('id="holder"')[1])
         assert name in text

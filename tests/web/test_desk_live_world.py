@@ -1,6 +1,7 @@
 """The desk of a live world: two for large sums, no list of people, and a clock that nobody moves."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -11,28 +12,39 @@ from dewpond.kit import clock, worlds
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, Money
-from dewpond.kit.secrets import MasterKeys
-from dewpond.kit.worlds import WorldKind
+from dewpond.merchants import StaffMember
 from dewpond.pay import TopUpProposal
 from web.desks import plain
+from web.live_worlds import world
+from web.notes import note_of, onward
+
+__all__ = ["world"]  # a fixture, found here by its name
 
 
 @pytest.fixture(scope="module")
-async def world(database: Database, secrets: MasterKeys, taken_for_durable: None) -> worlds.World:
-    """A live world in the module's database."""
-    wall = clock.wall_now()
-    async with database.transaction() as tx:
-        world = await worlds.create_world(tx, WorldKind.LIVE, public_url="http://localhost:8601", wall_now=wall)
-        await merchants.prepare_platform(tx, secrets=secrets, wall_now=wall)
-        await pay.open_house_accounts(tx, now=world.time(wall))
-    return world
+def new_operator(world: worlds.World, database: Database) -> Any:
+    """`await new_operator("Olga")`: an operator let in from the terminal two days ago; or otherwise."""
+
+    async def make(name: str, *, by: Any = None, age: timedelta = timedelta(days=2)) -> StaffMember:
+        async with database.transaction() as tx:
+            return await merchants.create_staff_member(
+                tx,
+                f"{name.lower()}-{new_id().hex}",
+                name,
+                is_operator=True,
+                by=None if by is None else by.id,
+                wall_now=clock.wall_now() - age,
+            )
+
+    return make
 
 
 class Desk:
     """Two operators and somebody who tops up."""
 
-    def __init__(self, database: Database, olga: Any, anna: Any, alice: Any) -> None:
+    def __init__(self, database: Database, members: tuple[Any, Any], olga: Any, anna: Any, alice: Any) -> None:
         self.database = database
+        self.members = members
         self.olga, self.anna, self.alice = olga, anna, alice
 
     async def ask(self, client: Any, amount: str, **changed: str) -> Any:
@@ -53,21 +65,21 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(visitors: Any, new_member: Any, new_person: Any, database: Database) -> Desk:
-    olga = await visitors.member(await new_member("Olga", is_operator=True))
-    anna = await visitors.member(await new_member("Anna", is_operator=True))
-    return Desk(database, olga, anna, await new_person("Alice"))
+async def desk(visitors: Any, new_operator: Any, new_person: Any, database: Database) -> Desk:
+    members = await new_operator("Olga"), await new_operator("Anna")
+    olga, anna = [await visitors.member(one) for one in members]
+    return Desk(database, members, olga, anna, await new_person("Alice"))
 
 
 async def test_a_small_sum_one_may_alone(desk: Desk) -> None:
     answer = await desk.ask(desk.olga, "1000.00")
-    assert answer.headers["location"].endswith("said=desk-topped-up")
+    assert note_of(answer) == "desk-topped-up"
     assert await desk.balance() == Money(100_000, CNY)
 
 
 async def test_a_large_sum_waits_for_another_operator(desk: Desk) -> None:
     answer = await desk.ask(desk.olga, "1000.01")
-    assert answer.headers["location"] == "/desk/top-ups?said=top-up-proposed"
+    assert onward(answer) == (303, "/desk/top-ups", "top-up-proposed")
     assert await desk.balance() == Money(0, CNY)
     (proposal,) = await desk.waiting()
     own = await desk.olga.get("/desk/top-ups")
@@ -82,7 +94,7 @@ async def test_a_large_sum_waits_for_another_operator(desk: Desk) -> None:
     assert "asked by Olga" in plain(other.text)
     assert 'nav__count">1<' in other.text
     agreed = await desk.say(desk.anna, proposal, "agreement")
-    assert (agreed.status_code, agreed.headers["location"]) == (303, "/desk/top-ups?said=top-up-agreed")
+    assert onward(agreed) == (303, "/desk/top-ups", "top-up-agreed")
     assert await desk.balance() == Money(100_001, CNY)
     again = await desk.say(desk.anna, proposal, "agreement")
     assert again.status_code == 409
@@ -101,10 +113,10 @@ async def test_a_large_sum_cut_up_is_still_large(desk: Desk) -> None:
     assert len(await desk.waiting()) == 1
 
 
-async def test_of_many_who_agree_at_once_one_is_heard(desk: Desk, visitors: Any, new_member: Any) -> None:
+async def test_of_many_who_agree_at_once_one_is_heard(desk: Desk, visitors: Any, new_operator: Any) -> None:
     await desk.ask(desk.olga, "5000")
     (proposal,) = await desk.waiting()
-    others = [await visitors.member(await new_member("Ben", is_operator=True)) for _ in range(5)]
+    others = [await visitors.member(await new_operator("Ben")) for _ in range(5)]
     answers = await asyncio.gather(
         *(desk.say(client, proposal, "agreement") for client in others), desk.say(desk.anna, proposal, "refusal")
     )
@@ -119,7 +131,7 @@ async def test_the_same_form_asks_once(desk: Desk) -> None:
     (proposal,) = await desk.waiting()
     assert (await desk.say(desk.anna, proposal, "refusal")).status_code == 303
     after = await desk.ask(desk.olga, "5000", key=key)
-    assert after.headers["location"] == "/desk/top-ups?said=top-up-ended"
+    assert onward(after) == (303, "/desk/top-ups", "top-up-ended")
     assert await desk.waiting() == []
     assert await desk.balance() == Money(0, CNY)
 
@@ -132,10 +144,10 @@ async def test_ones_own_is_taken_back(desk: Desk) -> None:
     assert await desk.balance() == Money(0, CNY)
 
 
-async def test_an_operator_whose_time_has_ended_agrees_to_nothing(desk: Desk, visitors: Any, new_member: Any) -> None:
+async def test_an_operator_whose_time_has_ended_agrees_to_nothing(desk: Desk, visitors: Any, new_operator: Any) -> None:
     await desk.ask(desk.olga, "5000")
     (proposal,) = await desk.waiting()
-    ben = await new_member("Ben", is_operator=True)
+    ben = await new_operator("Ben")
     client = await visitors.member(ben)
     async with desk.database.transaction() as tx:
         await merchants.end_staff_member(tx, ben.id, wall_now=clock.wall_now())
@@ -151,6 +163,116 @@ async def test_there_is_no_such_proposal(desk: Desk, path: str) -> None:
     (proposal,) = await desk.waiting()
     target = path.format(id=proposal.id, person=desk.alice.text_id)
     assert (await desk.anna.send_form(f"/desk/top-ups/{target}/agreement")).status_code == 404
+
+
+# --- two accounts, two people -----------------------------------------------------------------------------------------
+
+
+async def test_who_let_the_other_in_gives_no_second_yes(desk: Desk, visitors: Any, new_operator: Any) -> None:
+    olga, _ = desk.members
+    ben = await visitors.member(await new_operator("Ben", by=olga))
+    for asks, agrees in ((desk.olga, ben), (ben, desk.olga)):
+        await desk.ask(asks, "5000")
+        (proposal,) = await desk.waiting()
+        page = (await agrees.get("/desk/top-ups")).text
+        assert f"{proposal.id}/agreement" not in page
+        assert f"{proposal.id}/refusal" in page
+        assert "An operator who is not connected with them must agree" in page
+        refused = await desk.say(agrees, proposal, "agreement")
+        assert refused.status_code == 403
+        assert "An operator who is not connected with them must agree" in refused.text
+        assert await desk.balance() == Money(0, CNY)
+        assert (await desk.say(agrees, proposal, "refusal")).status_code == 303
+    await desk.ask(ben, "5000")
+    (proposal,) = await desk.waiting()
+    assert (await desk.say(desk.anna, proposal, "agreement")).status_code == 303
+
+
+async def test_puppets_of_one_operator_are_one(desk: Desk, visitors: Any, new_operator: Any) -> None:
+    """However many one lets in: what one may alone stays one sum, and none of them is another's second person."""
+    olga, _ = desk.members
+    ben = await new_operator("Ben", by=olga)
+    members = [ben, await new_operator("Cleo", by=olga), await new_operator("Dora", by=ben)]
+    puppets = [desk.olga] + [await visitors.member(one) for one in members]
+    await asyncio.gather(*(desk.ask(one, "400.00") for one in puppets * 2))
+    assert await desk.balance() == Money(80_000, CNY)
+    waiting = await desk.waiting()
+    assert len(waiting) == 6
+    for proposal in waiting:
+        for one in puppets:
+            assert (await desk.say(one, proposal, "agreement")).status_code == 403
+    assert await desk.balance() == Money(80_000, CNY)
+    page = plain((await puppets[3].get(f"/desk/people/{desk.alice.text_id}")).text)
+    assert "connected with you by invitations can top up" in page
+    assert (await desk.say(desk.anna, waiting[0], "agreement")).status_code == 303
+    assert await desk.balance() == Money(120_000, CNY)
+
+
+async def test_where_nobody_can_agree_the_desk_says_so(desk: Desk, visitors: Any, new_operator: Any) -> None:
+    olga, _ = desk.members
+    ben = await new_operator("Ben", by=olga)
+    async with desk.database.transaction() as tx:
+        others = [one for one in await merchants.list_operators(tx) if one.id not in {olga.id, ben.id}]
+        for one in others:
+            await merchants.end_staff_member(tx, one.id, wall_now=clock.wall_now())
+    client = await visitors.member(ben)
+    for one in (desk.olga, client):
+        page = plain((await one.get("/desk/top-ups")).text)
+        assert "Nobody here can agree to your top-ups" in page
+        assert "dewpond staff operators create NAME" in page
+    chinese = await visitors.member(olga, headers={"accept-language": "zh"})
+    assert "没有人能同意你的充值" in (await chinese.get("/desk/top-ups")).text
+    await new_operator("Anna", by=ben)
+    assert "Nobody here can agree" in (await client.get("/desk/top-ups")).text
+    await new_operator("Anna")
+    assert "Nobody here can agree" not in (await client.get("/desk/top-ups")).text
+
+
+async def test_who_made_the_link_may_have_used_it(desk: Desk, visitors: Any, new_operator: Any) -> None:
+    """An account from the terminal that nobody has used, and another operator's link into it."""
+    ben = await new_operator("Ben")
+    assert (await desk.olga.send_form(f"/desk/staff/{ben.text_id}/invitation")).status_code == 200
+    async with desk.database.transaction() as tx:
+        await merchants.invite(tx, ben.id, wall_now=clock.wall_now())  # by the terminal: that washes nothing off
+    await desk.ask(desk.olga, "5000")
+    (proposal,) = await desk.waiting()
+    assert (await desk.say(await visitors.member(ben), proposal, "agreement")).status_code == 403
+    assert f"link created by {desk.members[0].name}" in plain((await desk.anna.get("/desk/staff")).text)
+
+
+async def test_on_the_first_day_a_yes_does_not_count(desk: Desk, visitors: Any, new_operator: Any) -> None:
+    ben = await visitors.member(await new_operator("Ben", age=timedelta(hours=23, minutes=59)))
+    await desk.ask(desk.olga, "5000")
+    (proposal,) = await desk.waiting()
+    refused = await desk.say(ben, proposal, "agreement")
+    assert refused.status_code == 403
+    assert "Your account is new. You can agree to top-ups from" in refused.text
+    assert "account is new" in (await ben.get("/desk/top-ups")).text
+    chinese = await visitors.member(await new_operator("Bo", age=timedelta()), headers={"accept-language": "zh"})
+    assert (await desk.say(chinese, proposal, "agreement")).status_code == 403
+    assert await desk.balance() == Money(0, CNY)
+
+
+async def test_the_day_begins_when_somebody_comes_in(desk: Desk, visitors: Any, new_operator: Any) -> None:
+    ben = await new_operator("Ben", age=timedelta(days=30))
+    async with desk.database.transaction() as tx:
+        token = await merchants.invite(tx, ben.id, wall_now=clock.wall_now())
+    client = visitors.stranger("staff")
+    password = "a long password"
+    assert (await client.send_form(f"/invitations/{token}", password=password, again=password)).status_code == 303
+    await desk.ask(desk.olga, "5000")
+    (proposal,) = await desk.waiting()
+    assert (await desk.say(client, proposal, "agreement")).status_code == 403
+    assert "You can agree to top-ups from" in (await client.get("/desk/top-ups")).text
+
+
+async def test_the_others_see_who_let_whom_in(desk: Desk) -> None:
+    name = f"dora-{new_id().hex[-8:]}"
+    assert (await desk.olga.send_form("/desk/staff", name="Dora", sign_in_name=name)).status_code == 201
+    text = plain((await desk.anna.get("/desk/staff")).text)
+    assert name in text
+    assert "invited by Olga · can agree to top-ups from" in text
+    assert "added from the terminal" in text
 
 
 async def test_people_are_never_listed(desk: Desk) -> None:

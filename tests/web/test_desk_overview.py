@@ -12,11 +12,13 @@ from dewpond.kit.ids import new_id, to_text
 from dewpond.kit.jobs import GiveUp
 from dewpond.web.desk.sums import Sum
 from dewpond.worker import drain
-from web.desks import fact, figure, sell
+from web.desks import always_read_again, fact, fen, figure, sell
+
+__all__ = ["always_read_again"]  # a fixture, found here by its name
 
 
 @pytest.fixture
-async def operator(visitors: Any, new_member: Any) -> Any:
+async def operator(visitors: Any, new_member: Any, always_read_again: None) -> Any:
     return await visitors.member(await new_member("Olga", is_operator=True))
 
 
@@ -27,14 +29,13 @@ async def test_it_shows_the_world_in_figures(
     shop, alice = await new_merchant("Tea Shop"), await new_person("Alice", "50.00")
     await sell(house, database, shop, alice, "18.00")
     await drain(house)
-    await asyncio.sleep(1.1)  # sums of a moment ago are not read again
     text = (await operator.get("/desk")).text
     for label in ("Merchants", "People", "Payments today"):
         assert int(figure(text, label)) == int(figure(before, label)) + 1
     assert "Adds up to zero" in text
-    assert "¥18.00" in figure(text, "Taken today") or figure(text, "Taken today") != "—"
+    assert fen(figure(text, "Taken today")) == fen(figure(before, "Taken today")) + 1800
     assert fact(text, "Fees") != "¥0.00"
-    assert fact(text, "Bank").startswith("-¥")
+    assert fact(text, "Bank").startswith("−¥")
     assert "Sandbox" in fact(text, "Kind")
     assert fact(text, "PostgreSQL").startswith("1")
     assert "fsync off" in fact(text, "Durable"), "the tests' server may forget, and the desk says so"
@@ -81,10 +82,10 @@ async def test_work_that_nobody_does_is_told(operator: Any, database: Database) 
     async with database.transaction() as tx:
         now = await worlds.read_clocks(tx)
         await jobs.schedule(tx, "nonsense", [("late", now.world - timedelta(minutes=5))])
-    assert "No worker seems to be at work" in (await operator.get("/desk")).text
+    assert "No worker seems to be running" in (await operator.get("/desk")).text
     async with database.transaction() as tx:
         await tx.connection.execute("delete from kit.jobs")
-    assert "No worker seems to be at work" not in (await operator.get("/desk")).text
+    assert "No worker seems to be running" not in (await operator.get("/desk")).text
 
 
 # --- sums -------------------------------------------------------------------------------------------------------------
@@ -112,8 +113,7 @@ async def test_a_sum_that_takes_too_long_is_shown_as_it_was(database: Database, 
     async with asyncio.timeout(10):
         await one.look(limit_seconds=0.2, is_asked=True)
     assert (one.value, one.read_at, one.is_whole) == (1, read_at, False)
-    async with asyncio.timeout(1):
-        await one.look()
+    await one.look()
     assert slow.times == 2, "not tried again by itself for a while"
     slow.seconds = 0
     await one.look(is_asked=True)
@@ -137,7 +137,6 @@ async def test_many_who_look_at_once_read_once(database: Database, world: Any) -
 async def test_the_page_says_when_its_sums_are_old(operator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     await operator.send_form("/desk/sums")
     monkeypatch.setattr("dewpond.web.desk.sums._LIMIT_SECONDS", 0.0)
-    await asyncio.sleep(1.1)
     text = (await operator.get("/desk")).text
     assert "too large to be added up at every glance" in text
     assert "Add up now" in text

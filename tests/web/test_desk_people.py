@@ -13,6 +13,7 @@ from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, Money
 from web.desks import fact, hidden, plain, sell
+from web.notes import onward
 
 
 @pytest.fixture
@@ -79,6 +80,11 @@ async def test_what_the_desk_sees_of_a_person(
     assert fact(text, "Devices signed in") == "0"
 
 
+async def test_who_is_listed_is_said(operator: Any) -> None:
+    text = (await operator.get("/desk/people")).text
+    assert ("People of this sandbox" in text) == ("Whoever made an account of their own is not listed" in text)
+
+
 async def test_the_state_of_the_pin_is_told(operator: Any, database: Database, new_person: Any) -> None:
     alice, bob = await new_person("Alice"), await new_person("Bob", pin=None)
     assert fact((await operator.get(f"/desk/people/{bob.text_id}")).text, "Payment PIN") == "not set"
@@ -89,8 +95,9 @@ async def test_the_state_of_the_pin_is_told(operator: Any, database: Database, n
             clock.wall_now().replace(year=2100),
         )
     text = (await operator.get(f"/desk/people/{alice.text_id}")).text
-    assert fact(text, "Payment PIN").startswith("locked until")
-    assert "They open it themselves" in text
+    assert re.match(r"locked for another \d+ h \d+ min", fact(text, "Payment PIN"))
+    assert "They can unlock it themselves" not in text, "there is no passkey"
+    assert f"dewpond people set-pin {alice.text_id} 123456" in text, "what can be done in a sandbox"
 
 
 @pytest.mark.parametrize("text", ["per_00000000000000000000000001", "nobody", "per_" + "z" * 26])
@@ -142,7 +149,7 @@ async def test_money_is_put_in_and_it_is_written_down_by_whom_and_what_for(
     path = f"/desk/people/{alice.text_id}"
     key = hidden((await operator.get(path)).text, "key")
     answer = await operator.send_form(f"{path}/top-ups", key=key, amount="128.50", reason=" cash <at> the desk ")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?said=desk-topped-up")
+    assert onward(answer) == (303, f"{path}", "desk-topped-up")
     assert await balance(database, alice) == Money(12_850, CNY)
     async with database.transaction() as tx:
         (done,) = [one for one in await pay.list_top_ups_by_staff(tx) if one.person_id == alice.id]
@@ -165,7 +172,7 @@ async def test_the_same_form_puts_money_in_once(operator: Any, database: Databas
     assert await balance(database, alice) == Money(2_000, CNY)
     changed = await operator.send_form(path, **(given | {"amount": "21.00"}))
     assert changed.status_code == 409
-    assert "sent before with another sum" in changed.text
+    assert "already sent with a different amount" in changed.text
     assert hidden(changed.text, "key") != given["key"], "the form is fresh and can be sent"
     assert await balance(database, alice) == Money(2_000, CNY)
 

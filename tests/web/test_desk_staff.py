@@ -10,6 +10,7 @@ from dewpond import merchants
 from dewpond.kit import clock
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
+from web.accounts import claim
 from web.desks import plain
 
 
@@ -75,8 +76,7 @@ async def test_only_who_has_not_come_in_gets_another_link(operator: Any, databas
     path = "/desk/staff/{}/invitation"
     assert link_in((await operator.send_form(path.format(anna.text_id))).text)
     assert (await operator.send_form(path.format(mei.text_id))).status_code == 404, "no operator"
-    async with database.transaction() as tx:
-        await merchants.set_password(tx, anna.id, "a password of my own", wall_now=clock.wall_now())
+    await claim(database, anna)
     assert (await operator.send_form(path.format(anna.text_id))).status_code == 409
 
 

@@ -1,63 +1,48 @@
-"""Every page that takes no more than a shop's number, as Chromium shows it: quiet, readable, nothing sticks out.
+"""Every page in Chromium, in a world where something has happened: quiet, readable, nothing sticks out.
 
 The list is generated from the routes, as the matrix of roles is.
 """
 
+from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from browser import Chromium, axe
-from dewpond.merchants import Role
-from web.test_matrix import DOORS, Door
+from web.conftest import Visitors
+from web.sights import Guide, every_sight
+from web.stories import tell
 
-#: Pages that are no pages: what browsers fetch beside them, and pieces of pages.
-_BESIDE = ("/manifest.webmanifest", "/sw.js", "/favicon.ico", "/sign-in/scan/state")
-
-PAGES = [door for door in DOORS if door.is_plain_page and door.path not in _BESIDE and not door.path.endswith(".pem")]
+SIGHTS = [sight for sight in every_sight() if not sight.press]
 
 
-@pytest.fixture
-async def sessions(visitors: Any, new_member: Any, new_merchant: Any, new_person: Any) -> dict[str, Any]:
-    """Somebody who may see everything, for each site."""
-    shop = await new_merchant("Tea Shop")
-    owner = await new_member("Mei", shop=shop, role=Role.OWNER)
-    return {
-        "mchid": shop.merchant.number,
-        "phone": await visitors.person(await new_person("Alice", "88.00")),
-        "staff": await visitors.member(owner),
-        "desk": await visitors.member(await new_member("Olga", is_operator=True)),
-    }
-
-
-def _holder(door: Door) -> str:
-    return "phone" if door.site == "phone" else "desk" if door.path.startswith("/desk") else "staff"
+@pytest.fixture(scope="module")
+async def guide(house: Any, doors: Any, database: Any) -> AsyncIterator[Guide]:
+    visitors = Visitors(doors, database)
+    yield Guide(await tell(house, visitors))
+    for client in visitors.clients:
+        await client.aclose()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
-async def test_every_page_is_quiet_readable_and_fits(
-    sessions: dict[str, Any], chromium: Chromium, width: int, scheme: str
-) -> None:
+async def test_every_page_is_quiet_readable_and_fits(guide: Guide, chromium: Chromium, width: int, scheme: str) -> None:
     wrong: list[str] = []
-    for holder in ("phone", "staff", "desk"):
-        client = sessions[holder]
-        language = "zh-CN" if width == 320 else "en-US"
-        options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "locale": language}
+    language = "zh-CN" if width == 320 else "en-US"
+    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "locale": language}
+    for visitor in dict.fromkeys(sight.visitor for sight in SIGHTS):
+        client = await guide.client(visitor)
         async with chromium.new_desk(client.origin, **options) as window:
-            name, token = next(iter(client.cookies.items()))
-            await window.context.add_cookies([{"name": name, "value": token, "url": client.origin}])
-            for door in PAGES:
-                if _holder(door) != holder:
-                    continue
-                address = door.address(sessions["mchid"])
-                answer = await window.page.goto(address)
+            window.allow(r"status of 4\d\d")  # pages that say no are looked at as well
+            for name, token in client.cookies.items():
+                await window.context.add_cookies([{"name": name, "value": token, "url": client.origin}])
+            for sight in (one for one in SIGHTS if one.visitor == visitor):
+                answer = await window.page.goto(await guide.address(sight))
                 assert answer is not None
-                if answer.status != 200:
-                    wrong.append(f"{address}: {answer.status}")
+                if answer.status != sight.status:
+                    wrong.append(f"{sight.name}: {answer.status}")
                     continue
                 wide = await window.page.evaluate("document.documentElement.scrollWidth")
                 if wide > width:
-                    wrong.append(f"{urlsplit(window.page.url).path}: {wide} px wide on {width}")
-                wrong += [f"{address}: {violation}" for violation in await axe(window.page)]
+                    wrong.append(f"{sight.name}: {wide} px wide on {width}")
+                wrong += [f"{sight.name}: {violation}" for violation in await axe(window.page)]
     assert not wrong, "\n".join(wrong)

@@ -215,7 +215,9 @@ FIELD = """<span data-pin-field><input data-pin name="{0}" aria-label="{0}" type
 
 def pin_page(server: SmallServer, *names: str, form: str = "") -> None:
     fields = "".join(FIELD.format(name) for name in names)
-    server.page("/", f'<form method="post" action="/pay" {form}>{fields}<button>Go</button></form>', "pin.js")
+    server.page(
+        "/", f'<form method="post" action="/pay" {form}>{fields}<button>Go</button></form>', "pin.js", "once.js"
+    )
     server.answers[("POST", "/pay")] = lambda _: time.sleep(0.3) or SEE_OTHER
 
 
@@ -236,6 +238,27 @@ async def test_the_sixth_digit_pays_once(chromium: Chromium, server: SmallServer
         assert [asked.form for asked in server.posts("/pay")] == [{"pin": "124567"}]
         await phone.page.go_back()
         assert await phone.page.input_value("input") == ""
+
+
+async def test_a_pin_whose_answer_was_stopped_can_be_typed_again(chromium: Chromium, server: SmallServer) -> None:
+    pin_page(server, "pin")
+    server.answers[("POST", "/pay")] = lambda _: time.sleep(1) or SEE_OTHER
+    async with chromium.new_phone(server.url) as phone:
+        # As by the browser's own button.
+        await phone.context.add_init_script("""
+            addEventListener("submit", ({target}) => setTimeout(() => {
+              globalThis.wasBusy = target.getAttribute("aria-busy");
+              stop();
+            }, 300), {once: true});
+        """)
+        await phone.page.goto("/")
+        await phone.page.locator("input").press_sequentially("123456")
+        await phone.page.wait_for_function("() => globalThis.wasBusy")
+        await expect(phone.page.locator("form")).not_to_have_attribute("aria-busy", "true")
+        assert await phone.page.input_value("input") == ""
+        await phone.page.locator("input").press_sequentially("654321")
+        await phone.page.wait_for_url("**/done")
+        assert [asked.form for asked in server.posts("/pay")] == [{"pin": "123456"}, {"pin": "654321"}]
 
 
 @pytest.mark.parametrize("pasted", ["123 456", "123-456\n", "１２３４５６", "Your PIN is 123456."])
@@ -268,13 +291,108 @@ async def test_two_pins_follow_each_other(chromium: Chromium, server: SmallServe
         assert [asked.form for asked in server.posts("/pay")] == [{"pin": "123456", "again": "123456"}]
 
 
+# --- once.js ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_form_is_sent_once_until_its_answer_is_there(chromium: Chromium, server: SmallServer) -> None:
+    server.page("/", '<form method="post" action="/pay"><button>Go</button></form>', "once.js")
+    server.answers[("POST", "/pay")] = lambda _: time.sleep(0.5) or SEE_OTHER
+    sent: list[str] = []
+    async with chromium.new_desk(server.url) as desk:
+        await desk.context.add_init_script("""
+            addEventListener("submit", ({target}) => setInterval(() => {
+              const parts = [target, target.querySelector("button")];
+              sessionStorage.busy = parts.map((part) => part.getAttribute("aria-busy"));
+              target.requestSubmit();
+            }, 20), {once: true});
+        """)
+        desk.page.on("request", lambda asked: sent.append(asked.method))
+        await desk.page.goto("/")
+        await desk.page.get_by_role("button", name="Go").dblclick()
+        await desk.page.wait_for_url("**/done")
+        assert await desk.page.evaluate("() => sessionStorage.busy") == "true,true"
+    assert sent.count("POST") == len(server.posts("/pay")) == 1
+
+
+async def test_what_only_asks_may_be_asked_again(chromium: Chromium, server: SmallServer) -> None:
+    server.page("/", '<form action="/done"><button>Look</button></form>', "once.js")
+    async with chromium.new_desk(server.url) as desk:
+        await desk.page.goto("/")
+        await desk.page.evaluate("() => addEventListener('submit', (event) => event.preventDefault())")
+        await desk.page.get_by_role("button").dblclick()
+        assert await desk.page.locator("[aria-busy], [data-sent]").count() == 0
+
+
+# --- keypad.js --------------------------------------------------------------------------------------------------------
+
+KEYS = "".join(f'<button type="button" data-key="{key}">{key}</button>' for key in (*"1234567890.", "back"))
+AMOUNT = 'inputmode="decimal" pattern="[0-9]{1,7}([.][0-9]{1,2})?" maxlength="10"'
+PIN_RULES = 'inputmode="numeric" pattern="[0-9]{6}" minlength="6" maxlength="6"'
+
+
+@pytest.mark.parametrize(
+    ("_case", "rules", "keys", "value"),
+    [
+        ("an amount", AMOUNT, "18.50", "18.50"),
+        ("no third decimal", AMOUNT, "18.505", "18.50"),
+        ("one point", AMOUNT, "1..5.", "1.5"),
+        ("no point to begin with", AMOUNT, ".5", "5"),
+        ("not too much", AMOUNT, "123456789", "1234567"),
+        ("a slip taken back", AMOUNT, "19<8.0<5", "18.5"),
+        ("nothing to take back", AMOUNT, "<<7", "7"),
+        ("a PIN and no more", PIN_RULES, "2468135", "246813"),
+        ("no point in a PIN", PIN_RULES, "12345.6", "123456"),
+    ],
+)
+async def test_keys_on_the_page_type_what_may_become_right(
+    chromium: Chromium, server: SmallServer, _case: str, rules: str, keys: str, value: str
+) -> None:
+    page = f'<label>It <input id="it" {rules}></label><div data-keypad="it" hidden>{KEYS}</div>'
+    server.page("/", page, "keypad.js")
+    async with chromium.new_phone(server.url) as phone:
+        await phone.page.goto("/")
+        field = phone.page.get_by_label("It")
+        await expect(field).to_have_attribute("inputmode", "none")  # the device's own keyboard stays away
+        await phone.page.evaluate(
+            "() => { globalThis.heard = 0; document.querySelector('input').addEventListener('input', () => heard++) }"
+        )
+        values = {await field.input_value()}
+        for key in keys:
+            name = "back" if key == "<" else key
+            await phone.page.get_by_role("button", name=name, exact=True).click()
+            values.add(await field.input_value())
+        assert await field.input_value() == value
+        assert await phone.page.evaluate("() => heard") >= len(values) - 1
+        await field.press("End")
+        await field.press("Backspace")  # it is typed into as before
+        assert await field.input_value() == value[:-1]
+
+
+# --- print.js ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_button_prints_the_page(chromium: Chromium, server: SmallServer) -> None:
+    buttons = '<button type="button" data-print><b>Print</b></button><button type="button">Other</button>'
+    server.page("/", buttons, "print.js")
+    async with chromium.new_desk(server.url) as desk:
+        await desk.context.add_init_script("globalThis.printed = 0; globalThis.print = () => { printed++ }")
+        await desk.page.goto("/")
+        await desk.page.get_by_role("button", name="Other").click()
+        assert await desk.page.evaluate("() => printed") == 0
+        await desk.page.get_by_text("Print").click()
+        assert await desk.page.evaluate("() => printed") == 1
+        await desk.page.get_by_role("button", name="Print").press("Enter")
+        assert await desk.page.evaluate("() => printed") == 2
+
+
 # --- keys.js ----------------------------------------------------------------------------------------------------------
 
 KEY = """
 <form method="post" action="/certificates" data-key data-common-name="1900000109" data-said-unsupported="No https."
-      data-said-failed="Failed.">
+      data-said-failed="Failed." data-said-making="Making." data-said-made="Made." data-said-saved="Saved.">
   <button type="button" data-key-make>Make</button> <a data-key-download hidden>Take the key</a>
-  <button data-key-send disabled>Send</button> <p data-problem role="alert" hidden></p>
+  <button data-key-send aria-disabled="true">Send</button>
+  <p data-key-said role="status"></p> <p data-problem role="alert" hidden></p>
 </form>
 """
 
@@ -285,13 +403,17 @@ async def test_a_key_is_made_here_and_only_its_request_leaves(chromium: Chromium
     async with chromium.new_desk(server.url) as desk:
         await desk.page.goto("/")
         await expect(desk.page.get_by_role("button", name="Send")).to_be_disabled()
-        await desk.page.get_by_role("button", name="Make").click()
+        said = desk.page.get_by_role("status")
+        await desk.page.get_by_role("button", name="Make").press("Enter")
         link = desk.page.get_by_role("link", name="Take the key")
-        await expect(link).to_be_visible()
+        await expect(link).to_be_focused()
+        await expect(said).to_have_text("Made.")
+        await desk.page.get_by_role("button", name="Send").click(force=True)  # it is too early, and nothing is sent
         await expect(desk.page.get_by_role("button", name="Send")).to_be_disabled()
         assert await axe(desk.page) == []
         async with desk.page.expect_download() as taking:
-            await link.click()
+            await link.press("Enter")
+        await expect(said).to_have_text("Saved.")
         taken = await taking.value
         assert taken.suggested_filename == "apiclient_key.pem"
         pem = (await taken.path()).read_bytes()
@@ -329,8 +451,6 @@ async def test_without_a_secure_page_no_key_is_made(chromium: Chromium, server: 
 CHOICES = """
 <form method="post" action="/settings" data-choice="theme"><input type="hidden" name="next" value="/">
   <label>Light <select name="theme"><option>auto<option>light<option>dark</select></label></form>
-<form method="post" action="/settings" data-choice="lang"><input type="hidden" name="next" value="/done">
-  <label>Language <select name="lang"><option>en<option>zh-CN</select></label></form>
 """
 COLOURS = "".join(
     f'<meta name="theme-color" data-theme="{name}" media="(prefers-color-scheme: {name})" content="{colour}">'
@@ -356,10 +476,7 @@ async def test_a_choice_is_shown_at_once_and_kept_by_the_server(chromium: Chromi
         assert (await phone.page.evaluate(media))[1] == "(prefers-color-scheme: dark)"
         await phone.page.get_by_label("Light").select_option("dark")
         await phone.page.wait_for_function("() => document.cookie === 'theme=dark'")
-        await phone.page.get_by_label("Language").select_option("zh-CN")
-        await phone.page.wait_for_url("**/done")
-        assert [asked.form.get("theme") for asked in server.posts("/settings")] == ["dark", "auto", "dark", None]
-        assert server.posts("/settings")[-1].form == {"next": "/done", "lang": "zh-CN"}
+        assert [asked.form.get("theme") for asked in server.posts("/settings")] == ["dark", "auto", "dark"]
 
 
 @pytest.mark.parametrize("script", ["", "delete Navigator.prototype.clipboard"])
@@ -380,6 +497,32 @@ b </pre><label>Paste <textarea></textarea></label>"""
             assert await desk.page.get_by_label("Paste").input_value() == text
         await expect(desk.page.locator("[data-copy] > [data-copy-label]")).to_have_text("Copy")
         await expect(desk.page.locator("[data-copied]")).to_have_count(0)
+
+
+async def test_where_nobody_may_copy_it_is_said_and_the_text_is_selected(
+    chromium: Chromium, server: SmallServer
+) -> None:
+    told = 'data-said-copied="Copied" data-said-failed="By hand."'
+    button = f'<button type="button" data-copy="7WQK-93M2" {told}>Copy</button>'
+    value = f'<div class="copyable"><code>7WQK-93M2</code>{button}</div>'
+    server.page("/", value, "copy.js")
+    async with chromium.new_desk(server.url) as desk:
+        await desk.context.add_init_script(
+            "delete Navigator.prototype.clipboard; Document.prototype.execCommand = () => globalThis.copies ?? false;"
+        )
+        await desk.page.goto("/")
+        button = desk.page.get_by_role("button")
+        for _ in range(2):  # said once, however often it is tried
+            await button.press("Enter")
+            await expect(desk.page.get_by_role("alert")).to_have_text("By hand.")
+        await expect(button).to_have_text("Copy")
+        await expect(button).to_be_focused()
+        assert await desk.page.evaluate("() => getSelection().toString()") == "7WQK-93M2"
+        assert await axe(desk.page) == []
+        await desk.page.evaluate("() => { globalThis.copies = true }")
+        await button.press("Enter")
+        await expect(button).to_have_text("Copied")
+        await expect(desk.page.get_by_role("alert")).to_have_count(0)
 
 
 # --- sw.js, pwa.js ----------------------------------------------------------------------------------------------------

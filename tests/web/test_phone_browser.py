@@ -13,6 +13,11 @@ async def press(page: Page, name: str) -> None:
     await page.get_by_role("button", name=name, exact=True).click()
 
 
+async def said(page: Page, note: str) -> None:
+    """Wait for the next page to say this."""
+    await expect(page.get_by_role("status").filter(has_text=note)).to_be_visible()
+
+
 async def join(window: Window, name: str = "Alice") -> None:
     """Make an account and set a PIN, as a newcomer does."""
     await window.hold_passkeys()
@@ -24,7 +29,7 @@ async def join(window: Window, name: str = "Alice") -> None:
     await page.get_by_label("New PIN").fill(PIN)  # the sixth digit moves on by itself
     await expect(page.get_by_label("The same PIN again")).to_be_focused()
     await page.get_by_label("The same PIN again").fill(PIN)
-    await page.wait_for_url("**/me?said=pin-set")
+    await said(page, "Your payment PIN is set.")
 
 
 async def test_join_set_a_pin_sign_out_and_come_back(chromium: Chromium, doors: Any) -> None:
@@ -34,7 +39,7 @@ async def test_join_set_a_pin_sign_out_and_come_back(chromium: Chromium, doors: 
         await expect(page.get_by_text("Alice", exact=True)).to_be_visible()
         await page.goto("/me")
         await press(page, "Sign out")
-        await page.wait_for_url("**/sign-in?said=signed-out")
+        await said(page, "Signed out.")
         await page.goto("/security")
         await page.wait_for_url("**/sign-in?next=/security")
         await press(page, "Sign in with passkey")
@@ -55,7 +60,7 @@ async def test_a_second_device_comes_in_by_scanning(chromium: Chromium, doors: A
         await page.goto(f"/s/{code['value'].split('.')[0]}")
         assert await axe(page) == []
         await press(page, number)
-        await page.wait_for_url("**/security?said=scan-approved")
+        await said(page, "Your other device is being signed in.")
         await screen.wait_for_url("**/me")  # by itself, without a reload
         await expect(screen.get_by_text("Alice", exact=True)).to_be_visible()
         # The new device has proved nothing yet: what matters asks for the PIN there.
@@ -63,8 +68,8 @@ async def test_a_second_device_comes_in_by_scanning(chromium: Chromium, doors: A
         await screen.get_by_label("Payment PIN").fill(PIN)
         await screen.wait_for_url("**/security/passkeys/new")
         await page.goto("/security")
-        await press(page, "Sign out all others")
-        await page.wait_for_url("**/security?said=others-signed-out")
+        await press(page, "Sign out all other devices")
+        await said(page, "All your other devices are signed out.")
         await screen.goto("/me")
         await screen.wait_for_url("**/sign-in?next=/me")
 
@@ -123,7 +128,7 @@ async def test_keys_alone_sign_in_and_change_what_a_person_has(chromium: Chromiu
         await expect(page.get_by_label("New PIN")).to_be_focused()
         await page.keyboard.type(PIN)
         await page.keyboard.type(PIN)
-        await page.wait_for_url("**/me?said=pin-set")
+        await said(page, "Your payment PIN is set.")
         await tab_to(page, "Security")
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/security")
@@ -133,7 +138,7 @@ async def test_keys_alone_sign_in_and_change_what_a_person_has(chromium: Chromiu
         await tab_to(page, "At most per payment")
         await page.keyboard.type("500")
         await page.keyboard.press("Enter")
-        await page.wait_for_url("**/security?said=saved")
+        await said(page, "Saved.")
         await tab_to(page, "Chrom")  # the passkey
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/security/passkeys/pky_*")

@@ -496,7 +496,7 @@ async def test_a_house_that_is_full_or_lost_the_line_says_so(
         return [OutcomeUnknown() for _ in items]
 
     # The short road of taps has a batch of its own.
-    monkeypatch.setattr(taps, "Batch", lambda *_, **__: Batch(lost, key=id, waiting=waiting))
+    monkeypatch.setattr(taps, "Batch", lambda *_, **__: Batch(lost, waiting=waiting))
     async with serving(house, world, web.create_phone_site, "public_url") as phone:
         visitors = Visitors(Doors(phone=phone, staff=""), database)
         client, opened = await visitors.person(alice), await counter.ask()
@@ -509,6 +509,24 @@ async def test_a_house_that_is_full_or_lost_the_line_says_so(
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_last_moment_of_a_code_is_a_second_and_not_nought(
+    visitors: Any, counter: Counter, alice: Any, house: Any
+) -> None:
+    """At nought the page looks again; while the code can still be paid it would look again and again."""
+    opened, phone = await counter.ask(minutes=10), await visitors.person(alice)
+    expires_at = (await counter.payment(opened)).expires_at
+    now = await counter.now()
+    async with house.db.transaction() as tx:
+        await worlds.freeze_clock(tx, wall_now=now.wall)
+        await worlds.move_clock(tx, expires_at - timedelta(milliseconds=1), wall_now=now.wall)
+    try:
+        page = (await phone.get(f"/q/{opened.code}")).text
+        assert re.search(r'data-countdown="1"[^>]*>0:01<', page)
+    finally:
+        async with house.db.transaction() as tx:
+            await worlds.thaw_clock(tx, wall_now=clock.wall_now())
 
 
 async def test_a_code_ends_with_the_worlds_time(visitors: Any, counter: Counter, alice: Any, house: Any) -> None:

@@ -11,6 +11,7 @@ from dewpond.identity import PersonId
 from dewpond.kit import worlds
 from dewpond.kit.db import Database
 from dewpond.pay import Limits
+from web.notes import onward
 from web.phones import Phone, grow_stale
 
 
@@ -31,7 +32,7 @@ async def limits_of(database: Database, phone: Phone) -> tuple[int | None, int |
 async def test_to_allow_less_is_done_at_once_and_to_allow_more_takes_a_proof(phone: Phone, database: Database) -> None:
     await grow_stale(database, await phone.person_id())
     answer = await phone.client.send_form("/security/limits", per_payment="500", per_day="2,000.00", without_pin="")
-    assert answer.headers["location"] == "/security?said=saved"
+    assert onward(answer) == (303, "/security", "saved")
     assert await limits_of(database, phone) == (50_000, 200_000, 0)
     assert "¥500.00 a payment" in (await phone.client.get("/security")).text
     for wider in (
@@ -94,7 +95,7 @@ async def test_the_daily_allowance_is_explained_and_counted(visitors: Any, new_p
         now = await worlds.read_clocks(tx)
         await pay.set_limits(tx, Limits(person_id=PersonId(person.id), without_pin_minor=3000), now=now)
     text = (await (await visitors.person(person)).get("/security/limits")).text
-    assert "no more than 5 times this sum" in text
+    assert "at most 5 times this sum" in text
     assert 'max="15000"' in text
     assert 'value="30.00"' in text
 

@@ -1,26 +1,30 @@
-"""The doors of a sandbox, in a world with real money: there are none."""
+"""The phone of a live world: nobody makes money or comes in by the doors of a sandbox, and the pages offer neither."""
 
 from typing import Any
 
-import pytest
-
-from dewpond import merchants, pay
-from dewpond.kit import clock, worlds
-from dewpond.kit.db import Database
-from dewpond.kit.secrets import MasterKeys
-from dewpond.kit.worlds import WorldKind
+from web.counters import money_of
+from web.live_worlds import world
 from web.phones import PIN, Phone
 
+__all__ = ["world"]  # a fixture, found here by its name
 
-@pytest.fixture(scope="module")
-async def world(database: Database, secrets: MasterKeys, taken_for_durable: None) -> worlds.World:
-    """A live world in the module's database."""
-    wall = clock.wall_now()
-    async with database.transaction() as tx:
-        world = await worlds.create_world(tx, WorldKind.LIVE, public_url="http://localhost:8601", wall_now=wall)
-        await merchants.prepare_platform(tx, secrets=secrets, wall_now=wall)
-        await pay.open_house_accounts(tx, now=world.time(wall))
-    return world
+
+async def test_a_person_is_told_where_the_desk_is_and_their_number(visitors: Any, new_person: Any) -> None:
+    alice = await new_person("Alice")
+    phone = await visitors.person(alice)
+    number = f"{alice.number[:3]} {alice.number[3:6]} {alice.number[6:]}"
+    for path in ("/top-up", "/"):
+        text = (await phone.get(path)).text
+        assert number in text, path
+        assert "play money" not in text, path
+        assert "Sandbox" not in text, path
+
+
+async def test_the_sandboxes_door_is_shut(visitors: Any, new_person: Any, house: Any) -> None:
+    alice = await new_person("Alice")
+    answer = await (await visitors.person(alice)).send_form("/top-up", amount="100.00")
+    assert (answer.status_code, "That is possible in a sandbox only." in answer.text) == (403, True)
+    assert await money_of(house, alice) == 0
 
 
 async def test_a_live_world_has_no_door_but_the_passkey(visitors: Any, new_person: Any) -> None:

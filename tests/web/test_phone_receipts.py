@@ -43,10 +43,10 @@ async def test_refunds_appear_as_they_come(visitors: Any, counter: Counter, alic
     await counter.give_back(opened, "6.00", reason="<b>Spilt</b>")
     await counter.give_back(opened, "2.00", settle=False)
     text = (await phone.get(path)).text
-    for fact in ("partly refunded", "+¥6.00", "+¥2.00", "On its way", "&lt;b&gt;Spilt&lt;/b&gt;", "¥12.00"):
+    for fact in ("Partly refunded", "+¥6.00", "+¥2.00", "On its way", "&lt;b&gt;Spilt&lt;/b&gt;", "¥12.00"):
         assert fact in text, fact
     await counter.give_back(opened, "10.00")
-    assert "partly refunded" in (await phone.get(path)).text  # a part of it is still on its way
+    assert "Partly refunded" in (await phone.get(path)).text  # a part of it is still on its way
 
 
 async def test_a_receipt_of_somebody_else_is_not_there(

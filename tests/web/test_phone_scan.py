@@ -1,5 +1,6 @@
 """Scan: what is typed leads to a page of this site, or nowhere."""
 
+import re
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ async def test_only_the_scanners_page_may_decode(phone: Any) -> None:
         assert "unsafe-inline" not in policy
         assert "camera=(self)" in answer.headers["permissions-policy"]
     assert "wasm" not in (await phone.get("/")).headers["content-security-policy"]
+
+
+async def test_a_picture_is_chosen_by_a_button_that_says_so(phone: Any) -> None:
+    label = re.search(r"<label class=\"button[^>]*>(.*?)</label>", (await phone.get("/scan")).text, re.S)
+    assert label is not None
+    assert "data-scan-picture" in label[1]
+    assert "<span>Choose a picture</span>" in label[1]
 
 
 async def test_codes_and_links_of_ours_are_opened(phone: Any, counter: Counter) -> None:

@@ -15,6 +15,7 @@ from dewpond.identity import How, Realm
 from dewpond.kit import clock
 from dewpond.kit.db import Database
 from dewpond.kit.ids import from_text, to_text
+from web.notes import onward
 from web.phones import Phone, grow_stale
 
 
@@ -82,7 +83,7 @@ async def test_a_phone_lets_another_device_in(screen: Screen, phone: Phone, data
     assert len(set(offered)) == 3
     assert screen.number in offered
     answer = await approve(phone, screen.id, screen.number)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/security?said=scan-approved")
+    assert onward(answer) == (303, "/security", "scan-approved")
     assert "Your phone said yes." in await screen.see()
     answer = await screen.redeem("/history")
     assert (answer.status_code, answer.headers["location"]) == (303, "/history")
@@ -106,7 +107,7 @@ async def test_a_page_that_looks_again_by_itself_is_led_on_by_a_header(screen: S
 
 
 async def test_what_ends_a_code_shows_on_the_waiting_page(visitors: Any, phone: Phone) -> None:
-    for end, said in (("refusal", "Not signed in"), ("expiry", "This code is over")):
+    for end, said in (("refusal", "Not signed in"), ("expiry", "This code is no longer valid")):
         screen = Screen(visitors.stranger())
         await screen.ask()
         if end == "refusal":
@@ -160,7 +161,7 @@ async def test_a_wrong_number_ends_it_for_good(screen: Screen, phone: Phone) -> 
 async def test_no_means_no(screen: Screen, phone: Phone, database: Database) -> None:
     await grow_stale(database, await phone.person_id())  # to say no takes no proof
     answer = await phone.client.send_form(f"/s/{screen.id}/refusal")
-    assert answer.headers["location"] == "/security?said=scan-refused"
+    assert onward(answer) == (303, "/security", "scan-refused")
     assert (await phone.client.get(f"/s/{screen.id}")).status_code == 409
     assert (await phone.client.send_form(f"/s/{screen.id}/refusal")).status_code == 409
     assert (await screen.redeem()).status_code == 409

@@ -11,9 +11,10 @@ from dewpond import identity, ledger, web
 from dewpond.identity import How, PersonId, Realm
 from dewpond.kit import clock
 from dewpond.kit.db import Database
-from dewpond.kit.ids import to_text
+from dewpond.kit.ids import new_id, to_text
 from identity.authenticator import Authenticator
 from web.conftest import Client, serving
+from web.notes import onward
 from web.phones import PIN, Phone, grow_stale
 
 ELSEWHERE = ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "\t//x", "", "/" * 501]
@@ -55,7 +56,17 @@ async def test_where_a_newcomer_was_going_is_kept_through_everything(phone: Phon
     text = (await phone.client.get(answer.headers["location"])).text
     assert 'name="next" value="/q/abc?x=1"' in text
     answer = await phone.client.send_form("/security/pin", pin=PIN, again=PIN, first="yes", next="/q/abc?x=1")
-    assert answer.headers["location"] == "/q/abc?x=1&said=pin-set"
+    assert onward(answer) == (303, "/q/abc?x=1", "pin-set")
+
+
+async def test_who_was_about_to_pay_is_told_that_they_get_back_to_it(phone: Phone) -> None:
+    said = "Sign in, and you are back at your payment."
+    for path, is_told in (
+        ("/sign-in?next=/q/AAAAAAAAAAAAAAAA", True),
+        ("/sign-in?next=/me", False),
+        ("/sign-in", False),
+    ):
+        assert (said in (await phone.client.get(path)).text) is is_told, path
 
 
 @pytest.mark.parametrize(
@@ -188,7 +199,7 @@ async def test_no_way_in_leads_elsewhere(visitors: Any, new_person: Any, next_: 
     assert (await phone.client.get("/proof", params={"next": next_})).headers["location"] == "/"
     assert (await phone.prove(next_)).headers["location"] == "/"
     answer = await phone.client.send_form("/security/pin", pin=PIN, again=PIN, next=next_)
-    assert answer.headers["location"] == "/security?said=pin-set"
+    assert onward(answer) == (303, "/security", "pin-set")
     assert (await phone.prove_by_pin(PIN, next_)).headers["location"] == "/"
     assert (await phone.sign_in(next_)).headers["location"] == "/"
     answer = await visitors.stranger().send_form("/sign-in/one-tap", person=person.text_id, next=next_)
@@ -237,11 +248,11 @@ async def test_signing_out_ends_the_session_wherever_it_was_copied_to(phone: Pho
     copy = visitors.stranger(headers={"cookie": f"dewpond-person={phone.token}"})
     assert (await copy.get("/me")).status_code == 200
     answer = await phone.client.send_form("/sign-out")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?said=signed-out")
+    assert onward(answer) == (303, "/sign-in", "signed-out")
     assert 'dewpond-person=""' in answer.headers["set-cookie"] or "max-age=0" in answer.headers["set-cookie"].lower()
     assert (await copy.get("/me")).headers["location"] == "/sign-in?next=/me"
     assert not await phone.is_signed_in()
-    assert "Signed out." in (await phone.client.get("/sign-in?said=signed-out")).text
+    assert "Signed out." in (await phone.client.get("/sign-in")).text
 
 
 async def test_another_site_cannot_sign_anybody_in_or_out(phone: Phone) -> None:
@@ -276,6 +287,14 @@ async def test_one_tap_lets_in_nobody_who_has_a_passkey(phone: Phone, visitors: 
         answer = await stranger.send_form("/sign-in/one-tap", person=given)
         assert answer.status_code == 404
         assert "set-cookie" not in answer.headers
+
+
+async def test_a_door_of_an_older_page_says_that_its_person_is_gone(visitors: Any, new_person: Any) -> None:
+    bob = await new_person("Bob")
+    answer = await visitors.stranger().send_form("/sign-in/one-tap", person=to_text("per", new_id()), next="/me")
+    assert (answer.status_code, "This person is not here any more." in answer.text) == (404, True)
+    assert f'value="{bob.text_id}"' in answer.text, "those who are stand below"
+    assert 'name="next" value="/me"' in answer.text
 
 
 async def test_a_sandbox_makes_accounts_with_a_pin_alone(visitors: Any, database: Database) -> None:

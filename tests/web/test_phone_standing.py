@@ -1,11 +1,13 @@
 """Printed codes on the phone: whose it is, how much, and then a payment like any other."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from dewpond import pay
 from web.counters import PIN, Counter, money_of
+from web.desks import hidden
 
 
 @pytest.fixture
@@ -92,3 +94,27 @@ async def test_it_wants_somebody_signed_in(visitors: Any, counter: Counter) -> N
     poster, stranger = await counter.put_up(), visitors.stranger()
     answer = await stranger.get(f"/m/{poster.code}")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/sign-in?next=/m/{poster.code}")
+
+
+async def test_a_form_that_is_sent_twice_opens_one_payment(
+    visitors: Any, counter: Counter, alice: Any, new_person: Any, house: Any
+) -> None:
+    poster, phone = await counter.put_up(), await visitors.person(alice)
+    path = f"/m/{poster.code}/payment"
+    key = hidden((await phone.get(f"/m/{poster.code}")).text, "key")
+
+    async def payments() -> int:
+        async with house.db.transaction() as tx:
+            return len(await pay.list_merchant_payments(tx, counter.shop.merchant.id))
+
+    answers = await asyncio.gather(*(phone.send_form(path, amount="12.50", key=key) for _ in range(4)))
+    assert [answer.status_code for answer in answers] == [303] * 4
+    assert await payments() == 1
+    last = await phone.send_form(path, amount="12.50", key=key)
+    assert "¥12.50" in (await phone.get(last.headers["location"])).text
+    changed = await phone.send_form(path, amount="9.00", key=key)
+    assert changed.status_code == 409, "another sum is another payment"
+    assert (await phone.send_form(path, amount="9.00", key=hidden(changed.text, "key"))).status_code == 303
+    bob = await visitors.person(await new_person("Bob", "20.00"))
+    assert (await bob.send_form(path, amount="12.50", key=key)).status_code == 303
+    assert await payments() == 3

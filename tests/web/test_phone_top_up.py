@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from web.counters import money_of
+from web.desks import hidden
+from web.notes import onward
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ async def test_a_tap_puts_play_money_in_and_leads_on(visitors: Any, alice: Any, 
     for sum_ in ("20.00", "50.00", "100.00", "200.00"):
         assert f'value="{sum_}"' in page
     answer = await phone.send_form("/top-up", amount="50.00", next="/history")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/history?said=topped-up")
+    assert onward(answer) == (303, "/history", "topped-up")
     assert "The money is in your wallet." in (await phone.get(answer.headers["location"])).text
     assert await money_of(house, alice) == 50_00
 
@@ -56,7 +58,7 @@ async def test_it_leads_nowhere_else(visitors: Any, alice: Any, next_: str) -> N
     phone = await visitors.person(alice)
     assert "evil" not in (await phone.get("/top-up", params={"next": next_})).text
     answer = await phone.send_form("/top-up", amount="1", next=next_)
-    assert answer.headers["location"] == "/?said=topped-up"
+    assert onward(answer) == (303, "/", "topped-up")
 
 
 async def test_nobody_fills_another_wallet(visitors: Any, alice: Any, new_person: Any, house: Any) -> None:
@@ -65,3 +67,34 @@ async def test_nobody_fills_another_wallet(visitors: Any, alice: Any, new_person
     assert answer.status_code == 422
     assert [await money_of(house, one) for one in (alice, bob)] == [0, 0]
     assert (await visitors.stranger().send_form("/top-up", amount="1")).headers["location"] == "/sign-in"
+
+
+# --- the same form twice ----------------------------------------------------------------------------------------------
+
+
+async def test_a_form_that_is_sent_twice_puts_the_money_in_once(visitors: Any, alice: Any, house: Any) -> None:
+    phone = await visitors.person(alice)
+    key = hidden((await phone.get("/top-up")).text, "key")
+    taps = (phone.send_form("/top-up", amount="20.00", key=key, next="/history") for _ in range(6))
+    assert {onward(answer) for answer in await asyncio.gather(*taps)} == {(303, "/history", "topped-up")}
+    assert await money_of(house, alice) == 20_00
+    next_key = hidden((await phone.get("/top-up")).text, "key")
+    await phone.send_form("/top-up", amount="20.00", key=next_key)
+    assert await money_of(house, alice) == 40_00
+
+
+async def test_another_sum_in_the_same_form_is_refused_and_can_be_asked_for_anew(
+    visitors: Any, alice: Any, new_person: Any, house: Any
+) -> None:
+    phone = await visitors.person(alice)
+    key = hidden((await phone.get("/top-up")).text, "key")
+    await phone.send_form("/top-up", amount="20.00", key=key)
+    answer = await phone.send_form("/top-up", amount="50.00", key=key)
+    assert answer.status_code == 409
+    assert await money_of(house, alice) == 20_00
+    await phone.send_form("/top-up", amount="50.00", key=hidden(answer.text, "key"))
+    assert await money_of(house, alice) == 70_00
+    bob = await new_person("Bob")
+    await (await visitors.person(bob)).send_form("/top-up", amount="50.00", key=key)
+    assert await money_of(house, bob) == 50_00, "a key is its person's own"
+    assert (await phone.send_form("/top-up", amount="50.00", key="mine")).status_code == 422

@@ -14,7 +14,7 @@ SCANNER = """
 <section data-scan data-origin="https://pay.example" data-said-denied="Allow the camera." data-said-nothing="No code."
          data-said-foreign="This code leads elsewhere." data-said-unsupported="No camera here."
          data-said-failed="Failed.">
-  <video data-scan-video playsinline muted></video>
+  <video data-scan-video playsinline muted></video><div data-scan-frame>Frame</div>
   <button type="button" data-scan-start>Start</button>
   <button type="button" data-scan-torch hidden aria-pressed="false">Light</button>
   <label>Picture <input type="file" accept="image/*" data-scan-picture></label>
@@ -238,6 +238,7 @@ async def test_without_a_camera_the_page_says_why_and_goes_on(
         await phone.page.goto("/scan")
         await expect(phone.page.get_by_role("alert")).to_have_text(sentence)
         await state(phone, "blocked")
+        assert not await phone.page.locator("[data-scan-frame]").is_visible(), "nothing can be held inside of it"
         await phone.page.set_input_files("[data-scan-picture]", picture)
         await phone.page.wait_for_url("**/q/first-code")
 

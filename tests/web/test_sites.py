@@ -1,11 +1,17 @@
 """What both sites have alike: doors, headers, strangers' forms, languages."""
 
+import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
-from dewpond.web import pages, warm_up, words
+from dewpond.kit.worlds import World
+from dewpond.web import Porch, create_phone_site, pages, warm_up, words
+from dewpond.web.live import OF_SESSION
 from dewpond.web.words import Language
+
+from .conftest import Client, serving
 
 
 @pytest.fixture
@@ -30,6 +36,8 @@ async def test_every_answer_carries_the_headers(phone: Any) -> None:
     [
         ("from a page of ours", {"origin": "OWN"}, 303),
         ("from another site", {"origin": "https://evil.example"}, 403),
+        ("from the same name over https", {"origin": "OWN AS HTTPS"}, 403),
+        ("from what is no origin", {"origin": "http://["}, 403),
         ("from another port of this machine", {"origin": "http://localhost:1"}, 403),
         ("from nowhere, as a sandboxed frame says", {"origin": "null"}, 403),
         ("cross-site without an origin", {"sec-fetch-site": "cross-site"}, 403),
@@ -41,14 +49,21 @@ async def test_every_answer_carries_the_headers(phone: Any) -> None:
 async def test_forms_of_other_sites_are_turned_away(
     phone: Any, _case: str, headers: dict[str, str], status: int
 ) -> None:
-    told = {name: phone.origin if value == "OWN" else value for name, value in headers.items()}
+    own = {"OWN": phone.origin, "OWN AS HTTPS": phone.origin.replace("http:", "https:")}
+    told = {name: own.get(value, value) for name, value in headers.items()}
     answer = await phone.post("/settings", data={"lang": "en"}, headers=told)
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("evil.example", 421), ("localhost.evil.example", 421), ("127.0.0.1:{port}", 307), ("localhost:{port}", 200)],
+    [
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("[", 421),
+        ("127.0.0.1:{port}", 307),
+        ("localhost:{port}", 200),
+    ],
 )
 async def test_names_that_others_could_point_at_us_are_refused(phone: Any, host: str, status: int) -> None:
     port = phone.origin.rpartition(":")[2]
@@ -111,3 +126,75 @@ def test_a_site_that_is_warm_has_every_template_compiled_and_both_languages_read
     assert environment.cache is not None
     assert len(environment.cache) == len(environment.list_templates()) > 50
     assert words._catalogue.cache_info().currsize == len(Language)
+
+
+async def test_at_a_bare_address_no_passkey_is_offered_and_a_pin_does(house: Any, world: World) -> None:
+    """Browsers make no passkeys for an address, and a button that cannot work is worse than none."""
+
+    def create(house: Any, world: World) -> Porch:
+        return create_phone_site(house, msgspec.structs.replace(world, public_url="http://192.168.1.20:8602"))
+
+    async with serving(house, world, create, "public_url") as origin, Client(origin) as visitor:
+        for path, way in (("/join", 'href="/join/with-pin"'), ("/sign-in", "Scan to sign in")):
+            text = (await visitor.get(path, headers={"host": "192.168.1.20:8602"})).text
+            assert "here a PIN does it" in text
+            assert way in text
+            assert "data-passkey=" not in text
+
+
+async def test_at_a_name_passkeys_are_offered(phone: Any) -> None:
+    for path in ("/join", "/sign-in"):
+        text = (await phone.get(path)).text
+        assert "data-passkey=" in text
+        assert "here a PIN does it" not in text
+
+
+async def test_a_head_is_a_get_without_its_body(phone: Any) -> None:
+    for path, status in (("/offline", 200), ("/nothing", 404), ("/me", 303)):
+        whole = await phone.get(path)
+        answer = await phone.request("HEAD", path)
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert answer.headers["content-security-policy"] == whole.headers["content-security-policy"]
+        assert answer.headers.get("location") == whole.headers.get("location")
+
+
+async def test_the_head_of_a_stream_holds_no_line(visitors: Any, new_merchant: Any, new_member: Any) -> None:
+    shop = await new_merchant("Tea Shop")
+    owner = await visitors.member(await new_member(shop=shop))
+    for _ in range(3 * OF_SESSION):  # more than a session may have open
+        answer = await owner.request("HEAD", f"/m/{shop.merchant.number}/live", headers={"accept": "text/event-stream"})
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE"])
+async def test_other_methods_find_nothing(phone: Any, method: str) -> None:
+    for path in ("/offline", "/nothing"):
+        answer = await phone.request(method, path)
+        assert (answer.status_code, "allow" in answer.headers) == (404, False)
+
+
+async def _asked(phone: Any, path: str, *lines: str) -> str:
+    """What comes to a request that no client library would write."""
+    name, _, port = phone.origin.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    head = [f"GET {path} HTTP/1.1", f"Host: {name}:{port}", "Connection: close", *lines, "", ""]
+    writer.write("\r\n".join(head).encode())
+    heard = (await asyncio.wait_for(reader.read(), 60)).decode()
+    writer.close()
+    return heard
+
+
+async def test_a_path_has_one_spelling(phone: Any) -> None:
+    for path in ("//offline", "/%2foffline", "/%2Foffline", "/offline//", "///"):
+        assert (await _asked(phone, path)).startswith("HTTP/1.1 404"), path
+    assert (await _asked(phone, "/offline")).startswith("HTTP/1.1 200")
+
+
+async def test_cookies_in_several_lines_are_as_in_one(visitors: Any, new_person: Any) -> None:
+    """Both who speaks the language (the porch) and who knows the visitor (the routes) read all of them."""
+    client = await visitors.person(await new_person("Alice", "1.00"))
+    session = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    for lines in (("lang=zh-CN", session), (session, "lang=zh-CN"), (f"lang=zh-CN; {session}",)):
+        heard = await _asked(client, "/me", *(f"Cookie: {line}" for line in lines))
+        assert heard.startswith("HTTP/1.1 200"), lines
+        assert '<html lang="zh-CN"' in heard, lines

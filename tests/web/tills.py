@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from dewpond import pay, reservoir
-from dewpond.kit import outbox
+from dewpond import identity, pay, reservoir
+from dewpond.kit import clock, outbox
 from dewpond.kit.clock import Now
 from dewpond.kit.ids import new_id
 from dewpond.pay import Confirmation, Opened, Payment, PinProof, Refund
@@ -22,6 +22,12 @@ class Till(Counter):
     def path(self) -> str:
         """Where its console is."""
         return f"/m/{self.shop.merchant.number}"
+
+    async def open_id(self, person: Any) -> str:
+        """What this shop calls somebody."""
+        pair = (self.shop.app.id, person.id)
+        async with self.house.db.transaction() as tx:
+            return (await identity.open_ids(tx, [pair], wall_now=clock.wall_now()))[pair]
 
     async def sell(
         self, payer: Any, sum_: str = "18.00", *, what: str = "Longjing", at: datetime | None = None

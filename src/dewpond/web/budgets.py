@@ -23,6 +23,8 @@ _HOUR: Final = timedelta(hours=1)
 
 #: Questions to passkeys, by who has not signed in: each is a row for two minutes.
 CHALLENGES: Final = Budget("challenges", 100, _TEN_MINUTES)
+#: Passwords of staff, right or wrong: each takes a tenth of a second of a processor. Names count their own wrong ones.
+PASSWORDS: Final = Budget("passwords", 60, _TEN_MINUTES)
 #: Codes to be scanned by a phone: likewise.
 SCANS: Final = Budget("scans", 50, _TEN_MINUTES)
 #: New accounts stay for good, so all of the world together has a budget too.

@@ -7,6 +7,9 @@ shows beside it is never older than the fact itself. Each message carries its po
 back brings the last one it saw and is told the rest, or to load the page anew where that is too much. Pages of one kind
 are kept up to date alike: what a merchant's streams of a kind are told is composed once for each language, however many
 look on. Who may listen no more (signed out, or no longer of that shop) is let go within half a minute.
+
+A session keeps no more than some lines: the oldest makes room for the newest, and is told so, that its page rests until
+somebody looks at it instead of coming back at once in place of another.
 """
 
 import asyncio
@@ -43,6 +46,10 @@ CATCH_UP: Final = 5_000
 BACKLOG: Final = 64
 #: Streams of one process; each costs some kilobytes.
 STREAMS: Final = 4_000
+#: Lines that one session keeps; a browser has six to a server at most, for all of its windows.
+OF_SESSION: Final = 16
+#: Lines of one session that may be open at all, with those that were let go and that nobody reads to their end.
+_MOST_OF_SESSION: Final = 2 * OF_SESSION
 
 _POOL: Final = "reservoir."
 
@@ -51,6 +58,7 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True):
     """Who listens, by what lets them in."""
 
     token: str
+    session_id: UUID
     staff_id: UUID
     merchant_id: UUID
     need: str
@@ -74,6 +82,8 @@ class Telling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: How many new drops fall into the pool.
     drops: int = 0
     reload: bool = False
+    #: A newer line of the same session has taken this one's place: come back when somebody looks at the page.
+    rest: bool = False
 
 
 class _Feed(NamedTuple):
@@ -93,9 +103,12 @@ class _Stream:
         #: What the page shows already.
         self.after = after
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
+        self.is_leaving = False
 
     def tell(self, message: bytes) -> bool:
         """Hand over a message; False to let go who is too slow for that."""
+        if self.is_leaving:
+            return False
         try:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:
@@ -103,10 +116,15 @@ class _Stream:
             return False
         return True
 
-    def let_go(self) -> None:
-        """End it, whatever waits."""
+    def let_go(self, farewell: bytes | None = None) -> None:
+        """End it, whatever waits; with a last word where there is one."""
+        if self.is_leaving:
+            return
+        self.is_leaving = True
         while not self.queue.empty():
             self.queue.get_nowait()
+        if farewell is not None:
+            self.queue.put_nowait(farewell)
         self.queue.put_nowait(None)
 
 
@@ -118,6 +136,8 @@ class Live:
         self._kinds = kinds
         self._welcome = welcome
         self._streams: dict[_Feed, set[_Stream]] = {}
+        #: Every line that is open, with those not told anything yet or any more: by session, the oldest first.
+        self._lines: dict[UUID, list[_Stream]] = {}
         self._open = 0
         self._cursor: int | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -126,18 +146,20 @@ class Live:
         #: Nobody joins in the middle of a look: what it found would pass by the newcomer.
         self._looking = asyncio.Lock()
 
-    @property
-    def streams(self) -> int:
-        """How many lines are open."""
-        return self._open
+    def has_room_for(self, guest: Guest) -> bool:
+        """Whether one more line may be opened; the oldest of the same session are let go for it."""
+        lines = self._lines.get(guest.session_id, ())
+        return len(lines) < _MOST_OF_SESSION and self._open < STREAMS
 
     async def stream(
         self, kind: str, merchant_id: UUID, language: Language, guest: Guest, *, after: int | None
     ) -> AsyncIterator[bytes]:
         """What happens to a merchant from now on, or from the position `after` on, as pages of this kind are told it,
         until the reader goes away or is let go."""
+        if not self.has_room_for(guest):  # asked before the answer began; many may have begun since
+            return
         stream = _Stream(_Feed(kind, merchant_id), language, guest, after)
-        self._open += 1
+        self._take_in(stream)
         try:
             yield b"retry: 1000\n\n"
             begin = await self._join(stream)
@@ -149,8 +171,8 @@ class Live:
         except Exception as error:  # noqa: BLE001 - this line ends, and its page comes back by itself
             log.warning("live.trouble", kind=kind, error=repr(error))
         finally:
-            self._open -= 1
             self._leave(stream)
+            self._forget(stream)
 
     async def close(self) -> None:
         """Let every stream go, and take in no more."""
@@ -182,6 +204,23 @@ class Live:
             if self._watching is None or self._watching.done():
                 self._watching = asyncio.create_task(self._watch())
             return self._cursor
+
+    def _take_in(self, stream: _Stream) -> None:
+        """Enter a new line; those of the same session that are too many for it make room, the oldest first."""
+        lines = self._lines.setdefault(stream.guest.session_id, [])
+        staying = [line for line in lines if not line.is_leaving]
+        lines.append(stream)
+        self._open += 1
+        for line in staying[: max(0, len(staying) + 1 - OF_SESSION)]:
+            line.let_go(_FAREWELL)
+            self._leave(line)
+
+    def _forget(self, stream: _Stream) -> None:
+        lines = self._lines[stream.guest.session_id]
+        lines.remove(stream)
+        self._open -= 1
+        if not lines:
+            del self._lines[stream.guest.session_id]
 
     def _leave(self, stream: _Stream) -> None:
         some = self._streams.get(stream.feed, set())
@@ -307,6 +346,10 @@ async def settled(tx: Tx) -> int:
     """How far the pool has read: a page that is rendered now shows everything up to here."""
     positions = [one.position for one in await outbox.reader_positions(tx) if one.name.startswith(_POOL)]
     return min(positions, default=0)
+
+
+#: Without a position: what was not told any more is told when the page comes back.
+_FAREWELL: Final = b"data: %s\n\n" % msgspec.json.encode(Telling(rest=True))
 
 
 def _message(position: int, telling: Telling) -> bytes:

@@ -8,9 +8,10 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from litestar import MediaType, Request, Response
 from litestar.response import Redirect
+from litestar.response.base import ASGIResponse
 
 from dewpond.web import words
-from dewpond.web.notes import NOTES
+from dewpond.web.notes import NOTES, note_cookie, take_note
 from dewpond.web.words import Language
 
 _HERE: Final = Path(__file__).parent
@@ -50,11 +51,16 @@ def _environment() -> Environment:
         "money": words.money,
         "plain_amount": words.plain_amount,
         "number": words.number,
+        "spelled_number": words.spelled_number,
         "percent": words.percent,
+        "countdown": words.countdown,
         "moment": words.moment,
+        "minute": words.minute,
         "day": words.day,
         "clock_time": words.clock_time,
+        "time_left": words.time_left,
         "machine_time": words.machine_time,
+        "zone": words.ZONE,
         "languages": tuple(Language),
     }
     return environment
@@ -78,7 +84,7 @@ def warm_up() -> None:
 
 def page(request: Request[Any, Any, Any], template: str, *, status: int = 200, **context: Any) -> Response[str]:
     """A filled-in page. Beside `context` a template knows who visits, where, and which note to show."""
-    note = NOTES.get(request.query_params.get("said", ""))
+    note, forgotten = take_note(request)
     text = render(
         template,
         site=request.app.state.site.name,
@@ -86,18 +92,37 @@ def page(request: Request[Any, Any, Any], template: str, *, status: int = 200, *
         theme=request.cookies.get("theme", "auto"),
         request_path=request.url.path,
         is_sandbox=request.app.state.site.is_sandbox,
-        note=words.gettext(note) if note else "",
+        wall=words.real if request.app.state.site.is_sandbox else str,
+        knows_passkeys=request.app.state.site.knows_passkeys,
+        note=note,
+        answers="" if request.method == "GET" else "done" if status < 400 else "refused",
         **context,
     )
     # What a person sees of money belongs to this moment: no cache keeps it, also not the way back.
-    return Response(text, status_code=status, media_type=MediaType.HTML, headers={"Cache-Control": "no-store"})
+    answer = Response(text, status_code=status, media_type=MediaType.HTML, headers={"Cache-Control": "no-store"})
+    if forgotten is not None:
+        answer.set_cookie(forgotten)
+    return answer
+
+
+class _Onward(Redirect):
+    """A way on that brings a note along; whose site it is, and so which cookie, is known once it is sent."""
+
+    __slots__ = ("_said",)
+
+    def __init__(self, path: str, said: str) -> None:
+        super().__init__(path, status_code=303)
+        self._said = said
+
+    def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **options: Any) -> ASGIResponse:
+        self.set_cookie(note_cookie(request, self._said, self.url))
+        return super().to_asgi_response(app, request, **options)
 
 
 def go(path: str, *, said: str = "") -> Redirect:
     """On to another page of this site after something was done; `said` names the note it shows."""
     assert not said or said in NOTES, f"no note is called {said}"
-    joint = "&" if "?" in path else "?"
-    return Redirect(f"{path}{joint}said={said}" if said else path, status_code=303)
+    return _Onward(path, said) if said else Redirect(path, status_code=303)
 
 
 def safe_path(text: str, otherwise: str = "/") -> str:

@@ -5,7 +5,6 @@ What comes in passes `Porch` first (language, headers, strangers' forms turned a
 often than everything else.
 """
 
-import secrets as random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -25,6 +24,7 @@ from litestar.static_files import create_static_files_router
 
 from dewpond import merchants
 from dewpond.identity import Realm, RelyingParty
+from dewpond.kit.batch import Batch
 from dewpond.kit.failures import Failure, Kind
 from dewpond.kit.ids import IdInvalid, new_id
 from dewpond.merchants import Capability, Merchant
@@ -55,6 +55,7 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), geolocation=(), microphone=(), payment=()",
 }
+_ONLY_HTTPS: Final = {"strict-transport-security": "max-age=31536000"}
 
 #: The scanner decodes pictures in WebAssembly.
 SCANNER: Final = "scanner"
@@ -79,19 +80,21 @@ class Site:
         parts = urlsplit(origin)
         self.host = parts.netloc
         self.is_secure = parts.scheme == "https"
+        #: Whether a certificate of this machine's own is behind it: its other doors may well speak http.
+        self.is_lan = house.settings.tls_folder is not None
         self.visitors = Visitors(house.db, realm, is_secure=self.is_secure)
+        #: Passkeys belong to a name; browsers make none for an address (Web Authentication §5.1.3, effective domain).
+        self.knows_passkeys = not _is_address(parts.hostname or "")
+        #: What routes have accepted and not yet carried out.
+        self.batches: list[Batch[Any, Any]] = []
         self.party = RelyingParty(id=parts.hostname or "localhost", name="Dewpond", origin=origin)
 
     async def close(self) -> None:
+        """Let every stream go, and see off what was accepted. Once more does no harm."""
         if self.live is not None:
             await self.live.close()
-        await self.visitors.close()
-
-    def check_access_code(self, given: str) -> None:
-        """Let through a sandbox's one-tap doors whoever has the code, where there is one; else `AccessCodeWrong`."""
-        wanted = self.house.settings.access_code
-        if wanted and not random.compare_digest(given.strip().lower().encode(), wanted.lower().encode()):
-            raise failures.AccessCodeWrong
+        for batch in (self.visitors.lookups, *self.batches):
+            await batch.close()
 
 
 def site_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Site:
@@ -167,13 +170,21 @@ def _sign_in_first(request: Request[Any, Any, Any], _error: _SignInFirst) -> Res
     if request.headers.get("accept", "").startswith(("text/event-stream", "application/json")):
         return Response("", status_code=401, media_type=MediaType.TEXT)
     # After a form the way back leads to the page it stood on.
-    came_from = request.url.path if request.method == "GET" else urlsplit(request.headers.get("referer", "")).path
+    came_from = request.url.path if request.method == "GET" else _path_of(request.headers.get("referer", ""))
     query = f"?{request.url.query}" if request.method == "GET" and request.url.query else ""
     wanted = safe_path(came_from + query)
     target = "/sign-in" if wanted == "/" else f"/sign-in?next={_quoted(wanted)}"
     if request.headers.get("hx-request"):
         return Response("", status_code=200, headers={"HX-Redirect": target}, media_type=MediaType.HTML)
     return Redirect(target, status_code=303)
+
+
+def _path_of(address: str) -> str:
+    """The path of a `Referer`; nothing where it is no address."""
+    try:
+        return urlsplit(address).path
+    except ValueError:
+        return ""
 
 
 def _quoted(path: str) -> str:
@@ -183,7 +194,11 @@ def _quoted(path: str) -> str:
 def _refused(request: Request[Any, Any, Any], failure: Failure) -> Response[Any]:
     status = 404 if isinstance(failure, IdInvalid) else failures.status_of(failure)
     said = "" if isinstance(failure, IdInvalid) else failures.sentence(failure)
-    return _problem(request, status, said)
+    if status >= 500:  # the page names the request and nothing of ours; whoever runs this finds the rest here
+        log.error("web.unavailable", request_id=request.scope["state"].get("request_id"), failure=repr(failure))
+    answer = _problem(request, status, said)
+    answer.headers |= failures.patience(failure)
+    return answer
 
 
 def _missed(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -238,7 +253,7 @@ class Porch:
         self._app = app
         self._site = site
         self._short = short
-        fixed = _HEADERS | ({"strict-transport-security": "max-age=31536000"} if site.is_secure else {})
+        fixed = _HEADERS | (_ONLY_HTTPS if site.is_secure and not site.is_lan else {})
         self._headers = [(name.encode(), value.encode()) for name, value in fixed.items()]
         scanner = fixed | {"content-security-policy": _SCANNER_POLICY}
         self._scanner_headers = [(name.encode(), value.encode()) for name, value in scanner.items()]
@@ -252,19 +267,28 @@ class Porch:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            headers = _with_one_cookie(scope, headers)
         cookies = _cookies(headers.get(b"cookie", b"").decode("latin-1"))
         words.speak(words.pick_language(cookies.get("lang"), headers.get(b"accept-language", b"").decode("latin-1")))
         request_id = new_id().hex[16:]
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "visitor": None}
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._is_ours(host):
-            await _bare(421, "This site is not served under that name.")(scope, receive, send)
+            await _bare(421, words.gettext("This site is not served under that name."))(scope, receive, send)
             return
         if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:
-            await _bare(400, "There is a zero byte in this address.")(scope, receive, send)
+            await _bare(400, words.gettext("There is a zero byte in this address."))(scope, receive, send)
             return
-        if scope["method"] not in {"GET", "HEAD"} and not self._is_own_form(headers, host):
-            await _bare(403, "This form was sent from another site.")(scope, receive, send)
+        if "//" in scope["path"]:  # what is routed would take it for another name of the same page
+            await _bare(404, words.gettext("There is nothing here"))(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        elif scope["method"] == "OPTIONS":  # Litestar would answer it by itself
+            scope = {**scope, "method": "TRACE"}
+        if scope["method"] != "GET" and not self._is_own_form(headers, host):
+            await _bare(403, words.gettext("This form was sent from another site."))(scope, receive, send)
             return
         if scope["method"] == "GET" and (elsewhere := self._better_name(host)):
             query = scope["query_string"].decode("latin-1")
@@ -299,22 +323,30 @@ class Porch:
         """Names that somebody else could point at us are refused; bare addresses cannot be pointed anywhere."""
         if host == self._site.host:
             return True
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _name_of(host)
         return not self._site.is_secure and (name == "localhost" or _is_address(name))
 
     def _is_own_form(self, headers: Mapping[bytes, bytes], host: str) -> bool:
         """Browsers say where a form comes from. Whoever says nothing is no browser and carries no cookie of one."""
         if b"origin" in headers:
-            origin = urlsplit(headers[b"origin"].decode("latin-1"))
-            return origin.netloc == host and origin.scheme in {"http", "https"}
+            ours = self._site.origin if self._site.is_secure else f"http://{host}"
+            return headers[b"origin"].decode("latin-1") == ours
         return headers.get(b"sec-fetch-site") in {None, b"same-origin", b"none"} and b"cookie" not in headers
 
     def _better_name(self, host: str) -> str:
         """Where a page on this machine should be opened instead: passkeys know `localhost`, not its address."""
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _name_of(host)
         ours = urlsplit(self._site.origin)
         is_alias = _is_address(name) and ip_address(name).is_loopback
         return self._site.origin if is_alias and ours.hostname == "localhost" else ""
+
+
+def _name_of(host: str) -> str:
+    """The name in a `Host` header; nothing where it is no name with a port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_address(name: str) -> bool:
@@ -328,6 +360,34 @@ def _is_address(name: str) -> bool:
 def _cookies(header: str) -> dict[str, str]:
     pairs = (part.strip().partition("=") for part in header.split(";"))
     return {name: value for name, _, value in pairs}
+
+
+def _with_one_cookie(scope: Any, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The headers of a request with its cookies in one line, as they were meant (RFC 9113 §8.2.3): whoever reads them
+    later reads the same, and `scope` says no more."""
+    lines = [value for name, value in scope["headers"] if name == b"cookie"]
+    if len(lines) < 2:
+        return headers
+    joined = (b"cookie", b"; ".join(lines))
+    scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] != b"cookie"), joined]
+    return headers | dict([joined])
+
+
+def _without_body(send: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """The answer to a HEAD: as to a GET, and over where its body would begin. A stream ends there as well: the server
+    tells whoever writes on that nobody reads."""
+    is_over = False
+
+    async def told(message: Any) -> None:
+        nonlocal is_over
+        if is_over:
+            return
+        if message["type"] == "http.response.body":
+            is_over = True
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    return told
 
 
 def _bare(status: int, text: str = "", **headers: str) -> Asgi:

@@ -6,6 +6,7 @@ made anew at sign-in, so a planted one leads nowhere.
 
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 
 import msgspec
@@ -16,10 +17,12 @@ from litestar.datastructures import Cookie
 from dewpond import identity, merchants
 from dewpond.identity import How, Person, Realm, Session
 from dewpond.kit import clock
+from dewpond.kit.addresses import IPAddress
 from dewpond.kit.batch import Batch
 from dewpond.kit.db import Database, Tx
 from dewpond.kit.failures import Failure
 from dewpond.merchants import StaffMember
+from dewpond.web.words import gettext
 
 _MAX_AGE: Final = 400 * 24 * 3600
 
@@ -46,26 +49,22 @@ class Visitors:
         self._realm = realm
         self._is_secure = is_secure
         self.cookie_name = f"{'__Host-' if is_secure else ''}dewpond-{realm}"
-        self._lookups: Batch[str, Visitor | None] = Batch(self._find, key=id, lanes=1)
+        self.lookups: Batch[str, Visitor | None] = Batch(self._find, lanes=1)
 
     async def find(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor | None:
         """Who sends this request, or None."""
         token = connection.cookies.get(self.cookie_name, "")
-        return await self._lookups.submit(token) if 0 < len(token) <= 200 else None
-
-    async def close(self) -> None:
-        await self._lookups.close()
+        return await self.lookups.submit(token) if 0 < len(token) <= 200 else None
 
     async def _find(self, tokens: Sequence[str]) -> Sequence[Visitor | Failure | None]:
         wall = clock.wall_now()
         async with self._db.reading() as tx:
             sessions = await identity.find_sessions(tx, tokens, self._realm, wall_now=wall)
             visitors = await self._known(tx, sessions)
-        due = {one.id: one for one in sessions if one is not None and one.is_due(wall)}
+        due = [one for one in sessions if one is not None and one.is_due(wall)]
         if due:
             async with self._db.transaction() as tx:
-                for session_id in sorted(due):  # in one order, or two processes could wait for each other
-                    await identity.touch_session(tx, due[session_id], wall_now=wall)
+                await identity.touch_sessions(tx, due, wall)
         return visitors
 
     async def _known(self, tx: Tx, sessions: Sequence[Session | None]) -> list[Visitor | None]:
@@ -123,12 +122,35 @@ _BROWSERS: Final = (("MicroMessenger", "WeChat"), ("Edg", "Edge"), ("OPR", "Oper
 
 
 def device_of(request: Request[Any, Any, Any]) -> str:
-    """What a person would call the device, as far as the browser says: "Chrome, Android"."""
+    """What a person would call the device, as far as the browser says: "Chrome, Android"; empty where it says nothing
+    that is known. Written down as it is, and told by `device_name`."""
     agent = request.headers.get("user-agent", "")
     found = [next((name for mark, name in marks if mark in agent), "") for marks in (_BROWSERS, _SYSTEMS)]
-    return ", ".join(part for part in found if part) or "?"
+    return ", ".join(part for part in found if part)
+
+
+def device_name(written: str) -> str:
+    """A device as a page tells of it, in this visitor's language, from what was written down of it once."""
+    return written or gettext("An unknown browser")
 
 
 def address_of(request: Request[Any, Any, Any]) -> str:
-    """The address at the other end of the connection."""
+    """Who sent a request: the other end of its connection, or whom a trusted proxy there names."""
     return request.client.host if request.client else ""
+
+
+def ip_of(address: str) -> IPAddress | None:
+    """The same for every spelling; None for what a proxy calls somebody whom it does not name."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return None
+    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
+
+
+def block_of(address: str) -> str:
+    """What one household has of the address space: an IPv4 address, or the first 64 bits of an IPv6 one."""
+    ip = ip_of(address)
+    if isinstance(ip, IPv6Address):
+        return str(IPv6Network((int(ip) >> 64 << 64, 64)))
+    return address[:64] if ip is None else str(ip)

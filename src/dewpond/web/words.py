@@ -7,7 +7,7 @@ Sentences are looked up in gettext catalogues: the English sentence is its own k
 import gettext as gettext_module
 from collections.abc import Mapping
 from contextvars import ContextVar
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_datetime, format_skeleton, format_time
+from babel.dates import format_date, format_datetime, format_skeleton, format_time, get_datetime_format
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
 
 from dewpond.kit.clock import SHANGHAI
 from dewpond.kit.money import CNY, Money, places
+
+#: The zone that every time on a page is told in, for modules that tell one themselves.
+ZONE: Final = str(SHANGHAI)
 
 _LOCALES: Final = Path(__file__).parent / "locales"
 
@@ -64,10 +67,12 @@ def _wanted(accepted: str) -> Language:
     for part in accepted.split(","):
         name, _, weight = part.strip().partition(";q=")
         try:
-            wishes.append((-float(weight or 1), name.strip().replace("-", "_")))
+            worth = float(weight or 1)
         except ValueError:
             continue
-    wanted = [name for _, name in sorted(wishes, key=lambda wish: wish[0])]
+        if worth > 0:  # 0 says "anything but this", and nothing is greater or less than what is no number
+            wishes.append((worth, name.strip().replace("-", "_")))
+    wanted = [name for _, name in sorted(wishes, key=lambda wish: -wish[0])]
     found = negotiate_locale([_spelled(name) for name in wanted], ["zh", "en"])
     return Language.CHINESE if found == "zh" else Language.ENGLISH
 
@@ -124,7 +129,7 @@ def warm_up() -> None:
         money(Money(1, CNY))
         percent(1)
         short_day(at.date())
-        for write in (moment, day, clock_time):
+        for write in (moment, minute, day, clock_time):
             write(at)
     speak(spoken)
 
@@ -133,10 +138,10 @@ def warm_up() -> None:
 
 
 def money(amount: Money) -> str:
-    """An amount as people write it: ¥18.00."""
+    """An amount as people write it: ¥18.00, and with the sign of a minus where it is less than nothing."""
     worth = Decimal(amount.minor).scaleb(-places(amount.currency))
     # Everybody who pays in yuan knows its sign; babel's English would write CN¥.
-    return format_currency(worth, amount.currency, locale=language().locale).replace("CN¥", "¥")
+    return format_currency(worth, amount.currency, locale=language().locale).replace("CN¥", "¥").replace("-", "−")
 
 
 def plain_amount(amount: Money) -> str:
@@ -150,14 +155,45 @@ def number(value: int) -> str:
     return format_decimal(value, locale=language().locale)
 
 
+def spelled_number(person_number: str) -> str:
+    """A person's number as it is read out at a desk and typed there: 302 847 1956."""
+    return f"{person_number[:3]} {person_number[3:6]} {person_number[6:]}"
+
+
 def percent(rate_bp: int) -> str:
-    """A rate in basis points: 60 is 0.6 %."""
+    """A rate in basis points: 60 is 0.6%."""
     return f"{format_decimal(Decimal(rate_bp).scaleb(-2), locale=language().locale)}%"
+
+
+def countdown(seconds: int) -> str:
+    """What is left of some minutes: 1:59."""
+    return f"{seconds // 60}:{seconds % 60:02}"
 
 
 def moment(at: datetime | None) -> str:
     """Day and time, in the world's time zone."""
     return "—" if at is None else format_datetime(at, "medium", tzinfo=SHANGHAI, locale=language().locale)
+
+
+def real(time: str) -> str:
+    """A time by the wall clock, told apart from the world's; for pages of a sandbox, whose clock may be elsewhere."""
+    return gettext("%(time)s (real time)") % {"time": time}
+
+
+def time_left(left: timedelta) -> str:
+    """How long something still lasts, to the minute that has begun: 23 h 59 min."""
+    hours, minutes = divmod(max(1, -(-left // timedelta(minutes=1))), 60)
+    if not hours:
+        return gettext("%(minutes)s min") % {"minutes": minutes}
+    return gettext("%(hours)s h %(minutes)s min") % {"hours": hours, "minutes": minutes}
+
+
+def minute(at: datetime | None) -> str:
+    """Day and time in lists, where nobody counts seconds."""
+    if at is None:
+        return "—"
+    pattern = str(get_datetime_format("medium", locale=language().locale))
+    return pattern.format(clock_time(at), day(at))
 
 
 def day(at: datetime | date | None) -> str:
@@ -176,6 +212,13 @@ def short_day(at: date) -> str:
 def clock_time(at: datetime | None) -> str:
     """Hour and minute, in the world's time zone."""
     return "—" if at is None else format_time(at, "short", tzinfo=SHANGHAI, locale=language().locale)
+
+
+def hour(at: datetime) -> str:
+    """A full hour, for a chart of a day: 6 AM."""
+    if language() is Language.CHINESE:
+        return clock_time(at)
+    return format_skeleton("h", at, tzinfo=SHANGHAI, locale=language().locale)
 
 
 def machine_time(at: datetime) -> str:

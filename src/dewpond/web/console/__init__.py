@@ -1,12 +1,26 @@
-"""The merchant's console: today, payments, pool, codes, keys, deliveries, staff — live."""
+"""The merchant's console: today, payments, pool, codes, keys, deliveries, staff, journal — live."""
 
-from dewpond.web.console import codes, deliveries, doorway, keys, payments, pool, sign_in, staff, streams, today
+from dewpond.web.console import (
+    codes,
+    deliveries,
+    doorway,
+    journal,
+    keys,
+    payments,
+    pool,
+    proofs,
+    sign_in,
+    staff,
+    streams,
+    today,
+)
 from dewpond.web.console.streams import KINDS, still_welcome
 
 __all__ = ["KINDS", "ROUTES", "still_welcome"]
 
 ROUTES = [
     *sign_in.ROUTES,
+    *proofs.ROUTES,
     *doorway.ROUTES,
     *today.ROUTES,
     *streams.ROUTES,
@@ -16,4 +30,5 @@ ROUTES = [
     *keys.ROUTES,
     *deliveries.ROUTES,
     *staff.ROUTES,
+    *journal.ROUTES,
 ]

@@ -11,8 +11,9 @@ from dewpond import merchants, pay
 from dewpond.kit import worlds
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
-from dewpond.merchants import Capability, Merchant
+from dewpond.merchants import Capability, Deed, Merchant
 from dewpond.pay import StandingCode, StandingCodeEnded, StandingCodeTitleInvalid, StandingCodeUnknown
+from dewpond.web.acts import note_act
 from dewpond.web.console.posters import draw_poster, qr_picture
 from dewpond.web.console.shops import shop_page
 from dewpond.web.failures import sentence, status_of
@@ -40,12 +41,14 @@ async def _codes(request: Request[Any, Any, Any], refusal: Failure | None = None
     async with site_of(request).house.db.transaction() as tx:
         found = await pay.list_standing_codes(tx, merchant.id)
         world = await worlds.get_world(tx)
+    is_near = worlds.is_near(world.public_url)
     shown = [(one, qr_picture(_link(world.public_url, one))) for one in found if one.ended_at is None]
     return shop_page(
         request,
         "console/codes.html",
         status=200 if refusal is None else status_of(refusal),
         codes=shown,
+        is_near=is_near,
         ended=[one for one in found if one.ended_at is not None],
         title_given=title,
         problem="" if refusal is None else sentence(refusal),
@@ -62,6 +65,15 @@ async def create(request: Request[Any, Any, Any]) -> Response[Any]:
             now = await worlds.read_clocks(tx)
             [app, *_] = await merchants.apps_of(tx, merchant.id)
             made = await pay.create_standing_code(tx, merchant.id, app.id, given.title, now=now)
+            await note_act(
+                tx,
+                request,
+                Deed.CODE_MADE,
+                now=now,
+                merchant_id=merchant.id,
+                subject=made.code,
+                detail=made.title,
+            )
     except StandingCodeTitleInvalid as refusal:
         return await _codes(request, refusal, given.title)
     return go(f"/m/{merchant.number}/codes/{made.code}")
@@ -72,7 +84,8 @@ async def poster_page(request: Request[Any, Any, Any], code: FromPath[str]) -> R
     """A poster to print or to take along."""
     async with site_of(request).house.db.transaction() as tx:
         found, link = await _find(tx, merchant_of(request), code)
-    return shop_page(request, "console/poster.html", code=found, link=link)
+        is_near = worlds.is_near(link)
+    return shop_page(request, "console/poster.html", code=found, link=link, is_near=is_near)
 
 
 @get("/m/{mchid:str}/codes/{code:str}/poster.svg", opt=needs(Capability.CODES))
@@ -95,7 +108,9 @@ async def take_down(request: Request[Any, Any, Any], code: FromPath[str]) -> Red
     merchant = merchant_of(request)
     await form(request, _Nothing)
     async with site_of(request).house.db.transaction() as tx:
-        await pay.end_standing_code(tx, merchant.id, code, now=await worlds.read_clocks(tx))
+        now = await worlds.read_clocks(tx)
+        await pay.end_standing_code(tx, merchant.id, code, now=now)
+        await note_act(tx, request, Deed.CODE_ENDED, now=now, merchant_id=merchant.id, subject=code)
     return go(f"/m/{merchant.number}/codes", said="saved")
 
 

@@ -1,6 +1,6 @@
 """Deliveries of a shop: what its server was told, each attempt, and telling it again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,29 +14,17 @@ from dewpond import openplatform, pay
 from dewpond.kit import worlds
 from dewpond.kit.db import Tx
 from dewpond.kit.ids import IdInvalid
-from dewpond.merchants import Capability, Merchant
-from dewpond.openplatform import Delivery, DeliveryAttempt, DeliveryId, DeliveryNotFound, DeliveryStatus
+from dewpond.merchants import Capability, Deed, Merchant
+from dewpond.openplatform import Delivery, DeliveryId, DeliveryNotFound, DeliveryStatus
 from dewpond.pay import Payment, PaymentId
+from dewpond.web.acts import note_act
+from dewpond.web.attempts import outcome_of
 from dewpond.web.console.shops import read_place, shop_page, write_place
 from dewpond.web.needs import needs
 from dewpond.web.pages import go, safe_path
 from dewpond.web.sites import form, merchant_of, site_of
-from dewpond.web.words import gettext, marked
 
 _PAGE: Final = 50
-
-#: How an attempt may end, as it is written down; and in a person's words.
-_OUTCOMES: Final[Mapping[str, str]] = {
-    "delivered": marked("Delivered"),
-    "timeout": marked("No answer within five seconds"),
-    "connection refused": marked("Nobody listens there"),
-    "connection reset": marked("The line was cut"),
-    "closed without an answer": marked("Closed without an answer"),
-    "name not found": marked("There is no such host name"),
-    "no route to the address": marked("No way leads to that address"),
-    "TLS handshake failed": marked("No https was agreed upon"),
-    "the answer is not HTTP/1.1": marked("What came back is no HTTP"),
-}
 
 
 class _Back(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,20 +73,6 @@ async def _told(tx: Tx, merchant: Merchant, found: Sequence[Delivery]) -> list[T
     ]
 
 
-def outcome_of(attempt: DeliveryAttempt) -> str:
-    """How an attempt ended, in the visitor's language; what is not in the table is said as it was written down."""
-    if attempt.outcome in _OUTCOMES:
-        return gettext(_OUTCOMES[attempt.outcome])
-    if attempt.http_status is not None:
-        said = (
-            gettext("Answered %(status)s with code FAIL")
-            if "FAIL" in attempt.outcome
-            else gettext("Answered %(status)s")
-        )
-        return said % {"status": attempt.http_status}
-    return attempt.outcome
-
-
 @get("/m/{mchid:str}/deliveries/{delivery_id:str}", opt=needs(Capability.DELIVERIES))
 async def delivery(request: Request[Any, Any, Any], delivery_id: FromPath[str]) -> Response[str]:
     """One delivery with every attempt and what came back."""
@@ -127,6 +101,7 @@ async def send_again(request: Request[Any, Any, Any], delivery_id: FromPath[str]
     async with site_of(request).house.db.transaction() as tx:
         now = await worlds.read_clocks(tx)
         await openplatform.resend(tx, merchant.id, _id_of(delivery_id), now=now)
+        await note_act(tx, request, Deed.DELIVERY_RESENT, now=now, merchant_id=merchant.id, subject=delivery_id)
     return go(safe_path(given.next, f"/m/{merchant.number}/deliveries/{delivery_id}"), said="sent-again")
 
 

@@ -15,12 +15,13 @@ from dewpond.kit import clock
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.merchants import PasswordWeak, SignInLocked, SignInRefused
+from dewpond.web.console.proofs import must_prove
 from dewpond.web.failures import NoPasskeyGiven, PasswordsDiffer, ProofStale, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.sign_in import PasskeyAnswer, asked
 from dewpond.web.sites import form, site_of, visitor_of
-from dewpond.web.visitors import Visitor, device_of
+from dewpond.web.visitors import Visitor, device_name, device_of
 
 
 class _NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +67,7 @@ async def _account(request: Request[Any, Any, Any], refusal: Failure | None = No
         passkeys = await identity.list_passkeys(tx, Realm.STAFF, member.id)
         sessions = await identity.list_sessions(tx, Realm.STAFF, member.id, wall_now=wall)
         has_password = await merchants.has_password(tx, member.id)
-    is_claimed = has_password or bool(passkeys)
+        is_stale = await must_prove(tx, visitor, wall)
     return page(
         request,
         "staff/account.html",
@@ -75,20 +76,19 @@ async def _account(request: Request[Any, Any, Any], refusal: Failure | None = No
         passkeys=passkeys,
         sessions=sessions,
         own_session_id=session.id,
+        device_name=device_name,
         has_password=has_password,
-        must_prove=is_claimed and not session.is_fresh(wall),
+        must_prove=is_stale,
         problem="" if refusal is None else sentence(refusal),
     )
 
 
 async def _require_proof(tx: Tx, visitor: Visitor, wall_now: datetime) -> None:
-    """Keys to an account are changed by who has just come in, not by whoever finds the browser open. An account that is
-    nobody's yet is anybody's."""
-    assert visitor.member is not None
-    if visitor.session.is_fresh(wall_now):
-        return
-    has_password = await merchants.has_password(tx, visitor.member.id)
-    if has_password or await identity.list_passkeys(tx, Realm.STAFF, visitor.member.id):
+    """Keys to an account are changed by who has just come in, not by whoever finds the browser open.
+
+    Its page asks before it shows their forms, so that no new password waits in a page of hidden fields.
+    """
+    if await must_prove(tx, visitor, wall_now):
         raise ProofStale
 
 
@@ -110,8 +110,11 @@ async def change_password(request: Request[Any, Any, Any]) -> Response[Any]:
             await merchants.check_password(
                 house.db, member.sign_in_name, given.current, secrets=house.secrets, wall_now=wall
             )
+        hashed = await merchants.hash_password(given.password, member)
         async with house.db.transaction() as tx:
-            await merchants.set_password(tx, member.id, given.password, wall_now=wall)
+            await merchants.set_password(tx, member.id, hashed, wall_now=wall)
+            # Refused where somebody has made the account their own meanwhile: that has ended this session.
+            await identity.prove_session(tx, visitor.session, wall)
             await identity.end_other_sessions(tx, visitor.session, wall_now=wall)
     except (PasswordsDiffer, ProofStale, PasswordWeak, SignInRefused, SignInLocked) as refusal:
         return await _account(request, refusal)
@@ -147,13 +150,12 @@ async def add_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
         challenge_id, response = answer.given()
         async with site.house.db.transaction() as tx:
             await _require_proof(tx, visitor, clock.wall_now())
-            await identity.finish_registration(
+            await merchants.add_passkey(
                 tx,
+                visitor.session,
                 challenge_id,
                 response,
-                realm=Realm.STAFF,
                 party=site.party,
-                session_id=visitor.session.id,
                 device=device_of(request),
                 wall_now=clock.wall_now(),
             )

@@ -13,7 +13,9 @@ from dewpond import merchants
 from dewpond.kit import clock, worlds
 from dewpond.kit.crypto import CsrRefused
 from dewpond.kit.failures import Failure
-from dewpond.merchants import ApiKeyRenewed, Capability, Certificate, KeyMode
+from dewpond.merchants import ApiKeyRenewed, Capability, Certificate, Deed, KeyMode
+from dewpond.web.acts import note_act
+from dewpond.web.console.proofs import Provable, proof_first
 from dewpond.web.console.shops import shop_page
 from dewpond.web.failures import FormInvalid, sentence, status_of
 from dewpond.web.needs import needs
@@ -27,20 +29,22 @@ _REQUEST_SHOWN: Final = 8_000
 #: What is wrong with a request: by what the reason says, what a person reads.
 _REASONS: Final[Mapping[str, str]] = {
     "too long": marked("This is too long for a certificate request."),
-    "PEM": marked("This is no certificate request in PEM: it begins with -----BEGIN CERTIFICATE REQUEST-----."),
-    "not RSA": marked("The key of this request is no RSA key; WeChat Pay's wire knows RSA only."),
+    "PEM": marked(
+        "This is not a certificate request in PEM format; one begins with -----BEGIN CERTIFICATE REQUEST-----."
+    ),
+    "not RSA": marked("The key of this request is not an RSA key; WeChat Pay supports RSA only."),
     "bits": marked("The key of this request must have 2048 to 4096 bits."),
     "exponent": marked("The public exponent of this request's key must be 65537."),
-    "algorithm": marked("This request is signed by an algorithm that is not known here; take SHA-256 with RSA."),
+    "algorithm": marked("This request is signed with an algorithm that is not supported; use SHA-256 with RSA."),
     "signature": marked("The signature of this request is not by its own key: it was changed on the way."),
 }
 
 
-class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Request(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     csr: str = ""
 
 
-class _Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Renewal(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Which key the form was made beside: sent twice, it draws one.
     drawn_at: str = ""
 
@@ -49,7 +53,7 @@ class _Mode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_mode: KeyMode
 
 
-class _Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Revocation(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
@@ -108,13 +112,18 @@ async def certify(request: Request[Any, Any, Any]) -> Response[Any]:
     """Answer a request that the browser made with a certificate, beside those there are."""
     merchant, house = merchant_of(request), site_of(request).house
     given: _Request = await form(request, _Request)
+    is_secret = "PRIVATE KEY" in given.csr  # is not to be seen on a page, not even by who sent it
+    act = gettext("You are about to get a new certificate.")
+    if not is_secret and (away := await proof_first(request, given, act, back=f"/m/{merchant.number}/keys")):
+        return away
     try:
         async with house.db.transaction() as tx:
-            await merchants.issue_certificate(
-                tx, merchant, given.csr.encode(), secrets=house.secrets, wall_now=clock.wall_now()
+            now = await worlds.read_clocks(tx)
+            made = await merchants.issue_certificate(
+                tx, merchant, given.csr.encode(), secrets=house.secrets, wall_now=now.wall
             )
+            await note_act(tx, request, Deed.CERTIFICATE_ISSUED, now=now, merchant_id=merchant.id, subject=made.serial)
     except CsrRefused as refusal:
-        is_secret = "PRIVATE KEY" in given.csr  # is not to be seen on a page, not even by who sent it
         csr = "" if is_secret else given.csr[:_REQUEST_SHOWN]
         return await _keys(request, refusal, csr=csr, csr_problem=_why(refusal, is_secret=is_secret))
     return go(f"/m/{merchant.number}/keys", said="certificate-made")
@@ -123,7 +132,9 @@ async def certify(request: Request[Any, Any, Any]) -> Response[Any]:
 def _why(refusal: CsrRefused, *, is_secret: bool) -> str:
     """What is wrong with a request, in the visitor's language."""
     if is_secret:
-        return gettext("This is the private key itself. It was not kept here; send nobody more than the request.")
+        return gettext(
+            "This is the private key itself. We have not kept it. Never send anybody more than the certificate request."
+        )
     reason = str(refusal.facts.get("reason", ""))
     return next((gettext(told) for mark, told in _REASONS.items() if mark in reason), sentence(refusal))
 
@@ -165,29 +176,40 @@ def _file(pem: str, name: str) -> Response[str]:
 
 
 @post("/m/{mchid:str}/certificates/{serial:str}/revocation", status_code=303, opt=needs(Capability.KEYS))
-async def revoke(request: Request[Any, Any, Any], serial: FromPath[str]) -> Redirect:
+async def revoke(request: Request[Any, Any, Any], serial: FromPath[str]) -> Response[Any]:
     """Trust a certificate no more, from the next request on."""
     merchant = merchant_of(request)
-    await form(request, _Nothing)
+    given: _Revocation = await form(request, _Revocation)
+    act = gettext("You are about to revoke a certificate.")
+    if away := await proof_first(request, given, act, back=f"/m/{merchant.number}/keys"):
+        return away
     async with site_of(request).house.db.transaction() as tx:
-        await merchants.revoke_certificate(tx, merchant.id, serial, wall_now=clock.wall_now())
+        now = await worlds.read_clocks(tx)
+        await merchants.revoke_certificate(tx, merchant.id, serial, wall_now=now.wall)
+        await note_act(tx, request, Deed.CERTIFICATE_REVOKED, now=now, merchant_id=merchant.id, subject=serial)
     return go(f"/m/{merchant.number}/keys", said="saved")
 
 
 @post("/m/{mchid:str}/api-v3-key", status_code=200, opt=needs(Capability.KEYS))
-async def renew_api_v3_key(request: Request[Any, Any, Any]) -> Response[str]:
+async def renew_api_v3_key(request: Request[Any, Any, Any]) -> Response[Any]:
     """Draw another API v3 key; it is shown on this page and never again, also not to who loads the page once more."""
-    merchant, house, wall = merchant_of(request), site_of(request).house, clock.wall_now()
+    merchant, house = merchant_of(request), site_of(request).house
     given: _Renewal = await form(request, _Renewal)
     try:
         drawn_at = datetime.fromisoformat(given.drawn_at) if given.drawn_at else None
     except ValueError:
         raise FormInvalid(problem="no moment") from None
+    creates = gettext("You are about to create the API v3 key.")
+    act = creates if drawn_at is None else gettext("You are about to replace the API v3 key.")
+    if away := await proof_first(request, given, act, back=f"/m/{merchant.number}/keys"):
+        return away
     try:
         async with house.db.transaction() as tx:
+            now = await worlds.read_clocks(tx)
             drawn = await merchants.renew_api_v3_key(
-                tx, merchant.id, drawn_at=drawn_at, secrets=house.secrets, wall_now=wall
+                tx, merchant.id, drawn_at=drawn_at, secrets=house.secrets, wall_now=now.wall
             )
+            await note_act(tx, request, Deed.API_KEY_DRAWN, now=now, merchant_id=merchant.id)
     except ApiKeyRenewed as refusal:
         return await _keys(request, refusal)
     return await _keys(request, api_v3_key=drawn)
@@ -195,11 +217,16 @@ async def renew_api_v3_key(request: Request[Any, Any, Any]) -> Response[str]:
 
 @post("/m/{mchid:str}/key-mode", status_code=303, opt=needs(Capability.KEYS))
 async def choose_mode(request: Request[Any, Any, Any]) -> Redirect:
-    """Say by which of the platform's keys answers are signed that name none."""
+    """Say by which of the platform's keys answers are signed that name none.
+
+    Asks for no proof: it gives nobody a key, and is taken back as quickly.
+    """
     merchant = merchant_of(request)
     given: _Mode = await form(request, _Mode)
     async with site_of(request).house.db.transaction() as tx:
         await merchants.set_key_mode(tx, merchant.id, given.key_mode)
+        now = await worlds.read_clocks(tx)
+        await note_act(tx, request, Deed.KEY_MODE_CHOSEN, now=now, merchant_id=merchant.id, detail=given.key_mode)
     return go(f"/m/{merchant.number}/keys", said="saved")
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
+from litestar.response import Redirect
 
 from dewpond import identity, ledger, openplatform, pay, reservoir
 from dewpond.kit import worlds
@@ -18,10 +19,12 @@ from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import IdInvalid, from_text, new_id, to_text
 from dewpond.kit.money import AmountInvalid, Money
-from dewpond.merchants import Capability, Merchant
+from dewpond.merchants import Capability, Deed, Merchant
 from dewpond.openplatform import Delivery, DeliveryAttempt
 from dewpond.pay import Payment, PaymentId, PaymentStatus, Refund, RefundRequest
-from dewpond.web.console.deliveries import outcome_of
+from dewpond.web.acts import note_act
+from dewpond.web.attempts import outcome_of
+from dewpond.web.console.pool import address_of
 from dewpond.web.console.shops import read_place, shop_page, shown, write_place
 from dewpond.web.failures import FormInvalid, sentence, status_of
 from dewpond.web.live import settled
@@ -116,7 +119,7 @@ def _midnight(text: str, *, days: int = 0) -> datetime | None:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=SHANGHAI).date()
     except ValueError:
         return None
-    return datetime.combine(day + timedelta(days=days), time(), SHANGHAI) if day.year < 9000 else None
+    return datetime.combine(day + timedelta(days=days), time(), SHANGHAI) if 1970 <= day.year < 9000 else None
 
 
 # --- one payment ------------------------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ def _midnight(text: str, *, days: int = 0) -> datetime | None:
 
 @get("/m/{mchid:str}/payments/{payment_id:str}", opt=needs(Capability.PAYMENTS))
 async def payment(request: Request[Any, Any, Any], payment_id: FromPath[str]) -> Response[str]:
-    """One payment and everything that happened to it."""
+    """One payment and everything that happened to it; what may still happen asks for itself anew."""
     return await _payment(request, payment_id)
 
 
@@ -138,17 +141,19 @@ async def _payment(
         asked = await pay.get_request(tx, merchant.id, one.id)
         refunds = await pay.list_refunds(tx, merchant.id, one.id)
         payer = None if one.payer_id is None else await identity.get_person(tx, one.payer_id)
+        in_pool = "" if payer is None else await address_of(tx, merchant, payer.id, now.wall)
         told = await _told(tx, one, [asked.notify_url, *(refund.notify_url or "" for refund in refunds)])
         keys = [pay.payment_entry_key(one.id), *(pay.refund_entry_key(refund.id) for refund in refunds)]
         walked = await ledger.walk_entries(tx, keys)
     return shop_page(
         request,
-        "console/payment.html",
+        "console/payment_now.html" if request.headers.get("hx-request") else "console/payment.html",
         status=200 if refusal is None else status_of(refusal),
         payment=one,
         state=one.status_at(now.world),
         asked=asked,
-        payer=payer,
+        payer_name="" if payer is None else payer.name,
+        in_pool=in_pool,
         happened=_happened(one, one.status_at(now.world), refunds, told),
         delivery_text=openplatform.to_text,
         outcome_of=outcome_of,
@@ -188,10 +193,8 @@ async def _told(tx: Tx, one: Payment, urls: list[str]) -> list[Told]:
         return []
     facts = await reservoir.list_facts_of_payment(tx, one.merchant_id, one.payer_id, one.id)
     deliveries = await openplatform.list_deliveries_of_facts(tx, one.merchant_id, facts, urls)
-    return [
-        Told(delivery=one, attempts=tuple(await openplatform.list_attempts(tx, one.merchant_id, one.id)))
-        for one in deliveries
-    ]
+    attempts = await openplatform.list_attempts_of(tx, [(one.merchant_id, one.id) for one in deliveries])
+    return [Told(delivery=one, attempts=tuple(attempts[one.merchant_id, one.id])) for one in deliveries]
 
 
 # --- giving back ------------------------------------------------------------------------------------------------------
@@ -199,7 +202,11 @@ async def _told(tx: Tx, one: Payment, urls: list[str]) -> list[Told]:
 
 @post("/m/{mchid:str}/payments/{payment_id:str}/refunds", status_code=303, opt=needs(Capability.REFUND))
 async def refund(request: Request[Any, Any, Any], payment_id: FromPath[str]) -> Response[Any]:
-    """Give money back by hand; the same form sent twice gives it once."""
+    """Give money back by hand; the same form sent twice gives it once.
+
+    Asks for no proof, unlike keys and staff: cashiers do it all day with customers waiting, and the money goes nowhere
+    but to whoever paid it.
+    """
     merchant = merchant_of(request)
     given: _Refunding = await form(request, _Refunding)
     try:
@@ -210,9 +217,27 @@ async def refund(request: Request[Any, Any, Any], payment_id: FromPath[str]) -> 
             if amount.minor <= 0:
                 raise AmountInvalid(text=given.amount)
             done = await pay.request_refund(tx, _request(merchant, one.id, one.amount, amount, given), now=now)
+            await note_act(
+                tx,
+                request,
+                Deed.REFUND_MADE,
+                now=now,
+                merchant_id=merchant.id,
+                subject=one.text_id,
+                detail=str(amount),
+                once=done.id,
+            )
     except _REFUSALS as refusal:
         return await _payment(request, payment_id, refusal, given)
     return go(f"/m/{merchant.number}/payments/{to_text('pay', done.payment_id)}", said="refund-asked")
+
+
+@get("/m/{mchid:str}/payments/{payment_id:str}/refunds", status_code=303, opt=needs(Capability.PAYMENTS))
+async def refunds(request: Request[Any, Any, Any], payment_id: FromPath[str]) -> Redirect:
+    """Where a refused form leaves the browser: opened again, it is the payment."""
+    async with site_of(request).house.db.transaction() as tx:
+        one = await _find(tx, merchant_of(request), payment_id)
+    return go(f"/m/{merchant_of(request).number}/payments/{one.text_id}")
 
 
 def _request(
@@ -231,4 +256,4 @@ def _request(
     )
 
 
-ROUTES = [payments, payment, refund]
+ROUTES = [payments, payment, refund, refunds]

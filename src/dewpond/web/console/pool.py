@@ -1,4 +1,8 @@
-"""The pool of a shop: who settled in it, and what the shop knows of each."""
+"""The pool of a shop: who settled in it, and what the shop knows of each.
+
+People are called by their open ids here, which are this shop's alone, in every address and every piece of a page: an id
+that is the same everywhere would let two shops find out whom they share.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,12 +19,11 @@ from dewpond import identity, merchants, pay, reservoir
 from dewpond.identity import PersonId
 from dewpond.kit import worlds
 from dewpond.kit.db import Tx
-from dewpond.kit.ids import IdInvalid, from_text, to_text
 from dewpond.kit.money import CNY
 from dewpond.merchants import Capability, Merchant
 from dewpond.reservoir import Contact, ContactOrder, Place, Takings, Touchpoint
 from dewpond.web import words
-from dewpond.web.console.shops import read_place, shop_page, write_place
+from dewpond.web.console.shops import read_moment, read_place, shop_page, write_place
 from dewpond.web.live import settled
 from dewpond.web.needs import needs
 from dewpond.web.sites import merchant_of, site_of
@@ -36,7 +39,8 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
     contact: Contact
     name: str
-    person: str
+    #: What the shop calls them, at the app through which they came first.
+    open_id: str
 
 
 @get("/m/{mchid:str}/pool", opt=needs(Capability.POOL))
@@ -46,21 +50,20 @@ async def pool(request: Request[Any, Any, Any]) -> Response[str]:
     asked = request.query_params.get("sort", "")
     sort = ContactOrder(asked) if asked in {one.value for one in ContactOrder} else ContactOrder.LAST_SEEN
     text = request.query_params.get("q", "").strip()[:64]
-    before = None if text else _place(request.query_params.get("before", ""), sort)
     async with site_of(request).house.db.transaction() as tx:
         position = await settled(tx)  # first: what comes in between is told again, and nothing is missed
         now = await worlds.read_clocks(tx)
         known = await read_pool(tx, merchant, now.world)
+        before = None if text else await _place(tx, merchant, request.query_params.get("before", ""), sort)
         most = _SEARCHED if text else _PAGE + 1
         found = await reservoir.filter_contacts(tx, merchant.id, sort=sort, before=before, most=most)
-        drops = await shown_drops(tx, found)
-    if text:
-        drops = [drop for drop in drops if text.casefold() in drop.name.casefold()][:_PAGE]
-    more = "" if text or len(drops) <= _PAGE else f"/m/{merchant.number}/pool?{_next(drops[_PAGE - 1], sort)}"
+        matching = await _with_name(tx, found, text) if text else found
+        drops = await shown_drops(tx, matching[:_PAGE], now.wall)
+    more = "" if text or len(found) <= _PAGE else f"/m/{merchant.number}/pool?{_next(drops[-1], sort)}"
     return shop_page(
         request,
         "console/pool.html",
-        drops=drops[:_PAGE],
+        drops=drops,
         more=more,
         sort=sort,
         q=text,
@@ -99,46 +102,81 @@ async def read_pool(
     }
 
 
-async def shown_drops(tx: Tx, contacts: Sequence[Contact]) -> list[Drop]:
-    """Contacts with their names, in their order."""
-    people = await identity.list_people(tx, [contact.person_id for contact in contacts])
-    names = {person.id: person.name for person in people}
+async def shown_drops(tx: Tx, contacts: Sequence[Contact], wall_now: datetime) -> list[Drop]:
+    """Contacts with their names and what the shop calls them, in their order."""
+    names = await _names_of(tx, contacts)
+    open_ids = await identity.open_ids(tx, [(one.app_id, one.person_id) for one in contacts], wall_now=wall_now)
     return [
-        Drop(contact=one, name=names.get(PersonId(one.person_id), "—"), person=to_text("per", one.person_id))
+        Drop(contact=one, name=names.get(one.person_id, "—"), open_id=open_ids[one.app_id, one.person_id])
         for one in contacts
     ]
 
 
+async def _with_name(tx: Tx, contacts: Sequence[Contact], text: str) -> list[Contact]:
+    """Those in whose name this stands, however it is written."""
+    names = await _names_of(tx, contacts)
+    return [one for one in contacts if text.casefold() in names.get(one.person_id, "").casefold()]
+
+
+async def _names_of(tx: Tx, contacts: Sequence[Contact]) -> dict[UUID, str]:
+    return {person.id: person.name for person in await identity.list_people(tx, [one.person_id for one in contacts])}
+
+
 def _next(last: Drop, sort: ContactOrder) -> str:
-    value, person_id = reservoir.place_of(last.contact, sort)
-    place = write_place(value, person_id) if isinstance(value, datetime) else f"{value}~{person_id}"
-    return urlencode({"sort": sort, "before": place})
+    value, _ = reservoir.place_of(last.contact, sort)
+    begins = value.isoformat() if isinstance(value, datetime) else value
+    return urlencode({"sort": sort, "before": f"{begins}~{last.open_id}"})
 
 
-def _place(text: str, sort: ContactOrder) -> Place | None:
-    if sort not in {ContactOrder.SPENT, ContactOrder.PURCHASES}:
-        return read_place(text)
-    value, _, person_id = text.partition("~")
+async def _place(tx: Tx, merchant: Merchant, text: str, sort: ContactOrder) -> Place | None:
+    """Where a page begins, as `_next` wrote it; None for what is none: the list then begins at its beginning."""
+    value, _, open_id = text.partition("~")
+    is_counted = sort in {ContactOrder.SPENT, ContactOrder.PURCHASES}
+    begins = _read_count(value) if is_counted else read_moment(value)
+    person_id = None if begins is None else await _person_called(tx, merchant, open_id)
+    return None if begins is None or person_id is None else (begins, person_id)
+
+
+def _read_count(text: str) -> int | None:
     try:
-        count = int(value)
-        return (count, UUID(person_id)) if abs(count) < 2**63 else None
+        count = int(text)
     except ValueError:
         return None
+    return count if abs(count) < 2**63 else None
+
+
+# --- what the shop calls them -----------------------------------------------------------------------------------------
+
+
+async def _person_called(tx: Tx, merchant: Merchant, open_id: str) -> PersonId | None:
+    """Whom one of this shop's own apps calls so; what another shop calls them means nobody here."""
+    apps = await merchants.apps_of(tx, merchant.id)
+    return await identity.person_of_apps(tx, [app.id for app in apps], open_id)
+
+
+async def address_of(tx: Tx, merchant: Merchant, person_id: PersonId, wall_now: datetime) -> str:
+    """Where a shop finds somebody in its pool; empty as long as their drop has not fallen."""
+    known = await reservoir.find_contact(tx, merchant.id, person_id)
+    if known is None:
+        return ""
+    open_ids = await identity.open_ids(tx, [(known.app_id, person_id)], wall_now=wall_now)
+    return f"/m/{merchant.number}/pool/{open_ids[known.app_id, person_id]}"
 
 
 # --- one of them ------------------------------------------------------------------------------------------------------
 
 
-@get("/m/{mchid:str}/pool/{person_id:str}", opt=needs(Capability.POOL))
-async def contact(request: Request[Any, Any, Any], person_id: FromPath[str]) -> Response[str]:
+@get("/m/{mchid:str}/pool/{open_id:str}", opt=needs(Capability.POOL))
+async def contact(request: Request[Any, Any, Any], open_id: FromPath[str]) -> Response[str]:
     """One person as this shop knows them; whom it does not know does not exist for it."""
     merchant = merchant_of(request)
     before = read_place(request.query_params.get("before", ""))
     async with site_of(request).house.db.transaction() as tx:
-        known = await reservoir.find_contact(tx, merchant.id, _id_of(person_id))
-        if known is None:
+        person_id = await _person_called(tx, merchant, open_id)
+        known = None if person_id is None else await reservoir.find_contact(tx, merchant.id, person_id)
+        if person_id is None or known is None:
             raise NotFoundException
-        person = await identity.get_person(tx, PersonId(known.person_id))
+        person = await identity.get_person(tx, person_id)
         found = await reservoir.list_touchpoints(tx, merchant.id, known.person_id, before=before, most=_PAGE + 1)
         touchpoints = found[:_PAGE]
         keys = {(merchant.id, touchpoint.payment_id) for touchpoint in touchpoints}
@@ -146,12 +184,12 @@ async def contact(request: Request[Any, Any, Any], person_id: FromPath[str]) -> 
         wall = (await worlds.read_clocks(tx)).wall
         named = await identity.open_ids(tx, [(known.app_id, known.person_id)], wall_now=wall)
         [app] = await merchants.list_apps(tx, [known.app_id])
-    more = f"/m/{merchant.number}/pool/{person.text_id}?{_after(touchpoints[-1])}" if len(found) > _PAGE else ""
+    more = f"/m/{merchant.number}/pool/{open_id}?{_after(touchpoints[-1])}" if len(found) > _PAGE else ""
     return shop_page(
         request,
         "console/contact.html",
         contact=known,
-        person=person,
+        name=person.name,
         app=app,
         open_id=named[known.app_id, known.person_id],
         touchpoints=touchpoints,
@@ -172,13 +210,6 @@ def _every(known: Contact) -> int | None:
 
 def _after(last: Touchpoint) -> str:
     return urlencode({"before": write_place(last.occurred_at, last.fact_id)})
-
-
-def _id_of(text: str) -> UUID:
-    try:
-        return from_text("per", text)
-    except IdInvalid:
-        raise NotFoundException from None
 
 
 ROUTES = [pool, contact]

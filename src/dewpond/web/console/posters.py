@@ -1,6 +1,8 @@
 """Posters: a printed code as a picture of its own, A5, for a printer's shop; and codes as pictures on pages."""
 
+import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -22,6 +24,7 @@ _LINE: Final = 1.18
 #: Letters by how wide they are set, in the height of the type; without the fonts a guess, and rather too wide.
 _NARROW: Final = frozenset("fijlrtI.,:;'!|()[]·- ")
 _BROAD: Final = frozenset("mwMWQO@%&")
+_WORDS: Final = re.compile(r"\S+\s*|\s+")
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,18 +63,20 @@ def draw_poster(shop: str, title: str, link: str) -> str:
 
 
 def fit(text: str, sizes: tuple[tuple[int, int], ...]) -> Setting:
-    """Set a text in the largest size in which it takes no more lines than that size may have."""
+    """Set a text in the largest size in which it takes no more lines than that size may have; at its blanks, where that
+    suffices."""
     for size, most in sizes:
-        lines = _break(text, _TEXT_WIDTH / size)
-        if len(lines) <= most:
-            return Setting(size=size, lines=tuple(lines))
+        for pieces in (_WORDS.findall(text), _pieces(text)):
+            lines = _break(pieces, _TEXT_WIDTH / size)
+            if len(lines) <= most:
+                return Setting(size=size, lines=tuple(lines))
     return Setting(size=sizes[-1][0], lines=tuple(lines))
 
 
-def _break(text: str, width: float) -> list[str]:
-    """Cut a text into lines of this many heights of its type: between words, or within what is too long for a line."""
+def _break(pieces: Sequence[str], width: float) -> list[str]:
+    """Lay pieces into lines of this many heights of their type; one that is too long for a line is cut."""
     lines, line = [], ""
-    for piece in _pieces(text):
+    for piece in pieces:
         if line and _length(line + piece.rstrip()) > width:
             lines.append(line.rstrip())
             line = ""

@@ -63,7 +63,16 @@ def read_place(text: str) -> tuple[datetime, UUID] | None:
     """Read it back; None for what is none: the list then begins at its beginning."""
     at, _, last_id = text.partition("~")
     try:
-        moment = datetime.fromisoformat(at)
-        return (moment, UUID(last_id)) if moment.tzinfo is not None and 1970 <= moment.year < 9000 else None
+        moment = read_moment(at)
+        return None if moment is None else (moment, UUID(last_id))
     except ValueError:
         return None
+
+
+def read_moment(text: str) -> datetime | None:
+    """A moment as an address carries it; None for what is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and 1970 <= moment.year < 9000 else None

@@ -14,10 +14,12 @@ from litestar.response import Redirect
 from dewpond import identity, merchants
 from dewpond.identity import ChallengeSpent, How, PasskeyRefused, Realm
 from dewpond.kit import clock, worlds
+from dewpond.kit.budgets import TooManyTries
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import from_text
 from dewpond.merchants import (
+    Deed,
     Merchant,
     PasswordWeak,
     Role,
@@ -27,11 +29,13 @@ from dewpond.merchants import (
     StaffMember,
     StaffMemberNotFound,
 )
-from dewpond.web.failures import AccessCodeWrong, NoPasskeyGiven, PasswordsDiffer, sentence, status_of
+from dewpond.web import budgets
+from dewpond.web.failures import AccessCodeWrong, NoPasskeyGiven, PasswordsDiffer, patience, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page, safe_path
 from dewpond.web.phone.sign_in import PasskeyAnswer, asked, guest_of, wanted
 from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.visitors import address_of
 
 #: How many members of staff a sandbox offers to be.
 _DOORS: Final = 8
@@ -91,10 +95,9 @@ async def welcome(
 
 @get("/sign-in", opt=needs(Needs.NOBODY))
 async def sign_in(request: Request[Any, Any, Any]) -> Response[Any]:
-    """The ways in; who is in already goes on, but for who is to show `again` that it is they."""
+    """The ways in; who is in already goes on."""
     next_ = wanted(request)
-    is_through = guest_of(request) is not None and "again" not in request.query_params
-    return go(next_) if is_through else await _ways_in(request, next_)
+    return go(next_) if guest_of(request) else await _ways_in(request, next_)
 
 
 @post("/sign-in", status_code=303, opt=needs(Needs.NOBODY))
@@ -103,6 +106,7 @@ async def sign_in_by_password(request: Request[Any, Any, Any]) -> Response[Any]:
     given: _Password = await form(request, _Password)
     site, wall, next_ = site_of(request), clock.wall_now(), safe_path(given.next)
     house = site.house
+    await budgets.spend_of_address(request, budgets.PASSWORDS)
     try:
         member = await merchants.check_password(
             house.db, given.sign_in_name, given.password, secrets=house.secrets, wall_now=wall
@@ -117,6 +121,7 @@ async def sign_in_by_password(request: Request[Any, Any, Any]) -> Response[Any]:
 async def ask_to_sign_in(request: Request[Any, Any, Any]) -> Response[Any]:
     """A question to whatever passkey is at hand; no name is asked."""
     await form(request, _Next)
+    await budgets.spend_of_address(request, budgets.CHALLENGES)
     site = site_of(request)
     async with site.house.db.transaction() as tx:
         begun = await identity.begin_sign_in(tx, Realm.STAFF, party=site.party, wall_now=clock.wall_now())
@@ -150,22 +155,26 @@ async def sign_in_by_one_tap(request: Request[Any, Any, Any]) -> Response[Any]:
     try:
         async with site.house.db.transaction() as tx:
             await worlds.require_sandbox(tx)
-            site.check_access_code(tap.access_code)
-            member = await merchants.get_staff_member(tx, from_text("stf", tap.member))
-            if not await _is_open(tx, member):
+        await budgets.check_access_code(request, tap.access_code)
+        async with site.house.db.transaction() as tx:
+            member = await merchants.lock_staff_member(tx, StaffId(from_text("stf", tap.member)))
+            if await merchants.list_claimed(tx, [member.id]):
                 raise StaffMemberNotFound(staff=tap.member)
             return await welcome(request, tx, member.id, next_, how=How.ONE_TAP, wall_now=wall)
-    except AccessCodeWrong as refusal:
+    except (AccessCodeWrong, TooManyTries) as refusal:
         return await _ways_in(request, next_, refusal)
 
 
-async def _is_open(tx: Tx, member: StaffMember) -> bool:
-    """Whether nobody has made this member of staff their own."""
-    return (
-        member.ended_at is None
-        and not await merchants.has_password(tx, member.id)
-        and not await identity.list_passkeys(tx, Realm.STAFF, member.id)
-    )
+async def _list_doors(tx: Tx) -> list[DoorOfTheSandbox]:
+    """Whom nobody has made their own, of the newest; operators first."""
+    members = await merchants.newest_staff_members(tx, most=_DOORS)
+    claimed = await merchants.list_claimed(tx, [member.id for member in members])
+    members = [member for member in members if member.id not in claimed]
+    works_for = await merchants.list_roles_of(tx, [member.id for member in members])
+    return [
+        DoorOfTheSandbox(member=member, works_for=tuple(works_for[member.id]))
+        for member in sorted(members, key=lambda member: (not member.is_operator, member.created_at))
+    ]
 
 
 async def _ways_in(
@@ -176,23 +185,22 @@ async def _ways_in(
     doors: list[DoorOfTheSandbox] = []
     if site.is_sandbox:
         async with site.house.db.transaction() as tx:
-            for member in await merchants.newest_staff_members(tx, most=_DOORS):
-                if await _is_open(tx, member):
-                    works_for = tuple(await merchants.roles_of(tx, member.id))
-                    doors.append(DoorOfTheSandbox(member=member, works_for=works_for))
+            doors = await _list_doors(tx)
     said = "" if refusal is None else sentence(refusal)
-    is_of_code = isinstance(refusal, AccessCodeWrong)
-    return page(
+    is_of_code = isinstance(refusal, AccessCodeWrong | TooManyTries)
+    answer = page(
         request,
         "staff/sign_in.html",
         status=200 if refusal is None else status_of(refusal),
         next=next_,
-        doors=sorted(doors, key=lambda door: (not door.member.is_operator, door.member.created_at)),
+        doors=doors,
         asks_code=bool(site.house.settings.access_code),
         sign_in_name=sign_in_name,
         problem="" if is_of_code else said,
         code_problem=said if is_of_code else "",
     )
+    answer.headers |= patience(refusal)
+    return answer
 
 
 # --- invitations ------------------------------------------------------------------------------------------------------
@@ -208,24 +216,34 @@ async def invitation(request: Request[Any, Any, Any], token: FromPath[str]) -> R
 async def accept_invitation(request: Request[Any, Any, Any], token: FromPath[str]) -> Response[Any]:
     """Take the chosen password, use the link up, and come in."""
     given: _NewPassword = await form(request, _NewPassword)
-    site, wall = site_of(request), clock.wall_now()
     try:
         if given.password != given.again:
             raise PasswordsDiffer
-        async with site.house.db.transaction() as tx:
+        hashed = await merchants.hash_password(given.password, await _invited(request, token))
+        async with site_of(request).house.db.transaction() as tx:
+            now = await worlds.read_clocks(tx)
+            wall = now.wall
             member = await merchants.redeem_invitation(tx, token, wall_now=wall)
-            await merchants.set_password(tx, member.id, given.password, wall_now=wall)
+            await merchants.set_password(tx, member.id, hashed, wall_now=wall)
             await identity.end_all_sessions(tx, Realm.STAFF, member.id, wall_now=wall)
+            by, address = member.id, address_of(request)
+            await merchants.record_act(tx, Deed.CAME_IN, by=by, subject=member.text_id, address=address, now=now)
             return await welcome(request, tx, member.id, "/", how=How.INVITATION, wall_now=wall)
     except (PasswordWeak, PasswordsDiffer) as refusal:
         return await _invitation(request, token, refusal)
 
 
-async def _invitation(request: Request[Any, Any, Any], token: str, refusal: Failure | None = None) -> Response[str]:
+async def _invited(request: Request[Any, Any, Any], token: str) -> StaffMember:
+    """Whom a link would let in, or `InvitationSpent`."""
     async with site_of(request).house.db.transaction() as tx:
         member = await merchants.find_invited(tx, token, wall_now=clock.wall_now())
     if member is None:
         raise merchants.InvitationSpent
+    return member
+
+
+async def _invitation(request: Request[Any, Any, Any], token: str, refusal: Failure | None = None) -> Response[str]:
+    member = await _invited(request, token)
     problem = "" if refusal is None else sentence(refusal)
     status = 200 if refusal is None else status_of(refusal)
     return page(request, "staff/invitation.html", status=status, member=member, problem=problem)

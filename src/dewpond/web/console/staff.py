@@ -1,4 +1,7 @@
-"""Staff of a shop: who works here and as what; inviting somebody, changing a role, taking it away."""
+"""Staff of a shop: who works here and as what; inviting somebody, changing a role, taking it away.
+
+Whoever changes any of it shows first that it is they: a browser left open at a counter must not make owners.
+"""
 
 from typing import Any
 
@@ -6,47 +9,55 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from dewpond import identity, merchants
-from dewpond.identity import NameInvalid, Realm
-from dewpond.kit import clock, worlds
+from dewpond import merchants
+from dewpond.identity import NameInvalid
+from dewpond.kit import worlds
+from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
-from dewpond.kit.ids import IdInvalid, from_text
+from dewpond.kit.ids import IdInvalid, from_text, to_text
 from dewpond.merchants import (
+    CameInBefore,
     Capability,
+    Deed,
     LastOwner,
+    Merchant,
+    NotClaimed,
     Role,
-    RoleNotFound,
     SignInNameInvalid,
     SignInNameTaken,
     StaffId,
     StaffMember,
     StaffMemberNotFound,
+    WorksHere,
 )
+from dewpond.web.acts import note_act
 from dewpond.web.console.posters import qr_picture
+from dewpond.web.console.proofs import Provable, proof_first
 from dewpond.web.console.shops import shop_page
-from dewpond.web.failures import CameInBefore, NotClaimed, WorksHere, sentence, status_of
+from dewpond.web.failures import sentence, status_of
 from dewpond.web.needs import needs
 from dewpond.web.pages import go
 from dewpond.web.sites import form, merchant_of, site_of, visitor_of
+from dewpond.web.words import gettext
 
 
-class _Newcomer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Newcomer(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sign_in_name: str
     name: str
     role: Role
 
 
-class _Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Known(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sign_in_name: str
     role: Role
 
 
-class _Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Role(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     role: Role
 
 
-class _Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Nothing(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
@@ -74,10 +85,9 @@ async def _staff(
     invited: str = "",
 ) -> Response[str]:
     async with site_of(request).house.db.transaction() as tx:
-        colleagues = [
-            Colleague(member=member, role=role, has_come=await _has_come(tx, member.id))
-            for member, role in await merchants.list_staff(tx, merchant_of(request).id)
-        ]
+        present = await merchants.list_staff(tx, merchant_of(request).id)
+        claimed = await merchants.list_claimed(tx, [member.id for member, _ in present])
+    colleagues = [Colleague(member=member, role=role, has_come=member.id in claimed) for member, role in present]
     said = "" if refusal is None else sentence(refusal)
     return shop_page(
         request,
@@ -97,15 +107,19 @@ async def _staff(
 
 
 @post("/m/{mchid:str}/staff", status_code=200, opt=needs(Capability.STAFF))
-async def invite(request: Request[Any, Any, Any]) -> Response[str]:
+async def invite(request: Request[Any, Any, Any]) -> Response[Any]:
     """Enter somebody new and show the link that lets them in, once."""
-    merchant, wall = merchant_of(request), clock.wall_now()
+    merchant, by = merchant_of(request), _actor(request)
     given: _Newcomer = await form(request, _Newcomer)
+    if away := await _proof_first(request, given, gettext("You are about to invite a new colleague.")):
+        return away
     try:
         async with site_of(request).house.db.transaction() as tx:
-            member = await merchants.create_staff_member(tx, given.sign_in_name, given.name, wall_now=wall)
-            await merchants.give_role(tx, merchant.id, member.id, given.role, by=_actor(request), wall_now=wall)
-            link = await _invite(tx, member)
+            now = await worlds.read_clocks(tx)
+            member = await merchants.create_staff_member(tx, given.sign_in_name, given.name, by=by, wall_now=now.wall)
+            await merchants.give_role(tx, merchant.id, member.id, given.role, by=by, wall_now=now.wall)
+            link = await _invite(tx, member, merchant, by, now)
+            await _note(tx, request, Deed.STAFF_INVITED, member.id, now, given.role)
     except (SignInNameInvalid, SignInNameTaken, NameInvalid) as refusal:
         return await _staff(request, refusal, given)
     return await _staff(request, link=link, invited=member.name)
@@ -114,17 +128,16 @@ async def invite(request: Request[Any, Any, Any]) -> Response[str]:
 @post("/m/{mchid:str}/staff/known", status_code=303, opt=needs(Capability.STAFF))
 async def add(request: Request[Any, Any, Any]) -> Response[Any]:
     """Let somebody work here who has an account of their own already: at another shop, or at the desk."""
-    merchant, wall = merchant_of(request), clock.wall_now()
+    merchant, by = merchant_of(request), _actor(request)
     given: _Known = await form(request, _Known)
+    if away := await _proof_first(request, given, gettext("You are about to add somebody to this shop.")):
+        return away
     try:
         async with site_of(request).house.db.transaction() as tx:
-            member = await _by_name(tx, given.sign_in_name)
-            # Until then whoever holds its link may become it, and this shop would come along.
-            if not await _has_come(tx, member.id):
-                raise NotClaimed
-            if await merchants.role_of(tx, member.id, merchant.id) is not None:
-                raise WorksHere
-            await merchants.give_role(tx, merchant.id, member.id, given.role, by=_actor(request), wall_now=wall)
+            now = await worlds.read_clocks(tx)
+            member = await merchants.get_by_sign_in_name(tx, given.sign_in_name)
+            await merchants.add_role(tx, merchant.id, member.id, given.role, by=by, wall_now=now.wall)
+            await _note(tx, request, Deed.ROLE_GIVEN, member.id, now, given.role)
     except (StaffMemberNotFound, NotClaimed, WorksHere) as refusal:
         return await _staff(request, refusal, given)
     return go(f"/m/{merchant.number}/staff", said="saved")
@@ -133,14 +146,17 @@ async def add(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/m/{mchid:str}/staff/{staff_id:str}/role", status_code=303, opt=needs(Capability.STAFF))
 async def change_role(request: Request[Any, Any, Any], staff_id: FromPath[str]) -> Response[Any]:
     """Make somebody who works here something else here."""
-    merchant, wall = merchant_of(request), clock.wall_now()
+    merchant = merchant_of(request)
     given: _Role = await form(request, _Role)
+    if away := await _proof_first(request, given, gettext("You are about to change somebody's role.")):
+        return away
     who, by = _id_of(staff_id), _actor(request)
     try:
         async with site_of(request).house.db.transaction() as tx:
-            if await merchants.role_of(tx, who, merchant.id) is None:
-                raise RoleNotFound
-            await merchants.give_role(tx, merchant.id, who, given.role, by=by, wall_now=wall)
+            now = await worlds.read_clocks(tx)
+            before = await merchants.change_role(tx, merchant.id, who, given.role, by=by, wall_now=now.wall)
+            if given.role is not before:
+                await _note(tx, request, Deed.ROLE_GIVEN, who, now, given.role)
     except LastOwner as refusal:
         return await _staff(request, refusal)
     keeps_page = who != by or given.role is Role.OWNER
@@ -150,12 +166,16 @@ async def change_role(request: Request[Any, Any, Any], staff_id: FromPath[str]) 
 @post("/m/{mchid:str}/staff/{staff_id:str}/end", status_code=303, opt=needs(Capability.STAFF))
 async def end_role(request: Request[Any, Any, Any], staff_id: FromPath[str]) -> Response[Any]:
     """Let somebody work here no more; their next request is refused."""
-    merchant, wall = merchant_of(request), clock.wall_now()
-    await form(request, _Nothing)
+    merchant = merchant_of(request)
+    given: _Nothing = await form(request, _Nothing)
+    if away := await _proof_first(request, given, gettext("You are about to remove somebody from this shop.")):
+        return away
     who, by = _id_of(staff_id), _actor(request)
     try:
         async with site_of(request).house.db.transaction() as tx:
-            await merchants.end_role(tx, merchant.id, who, by=by, wall_now=wall)
+            now = await worlds.read_clocks(tx)
+            await merchants.end_role(tx, merchant.id, who, by=by, wall_now=now.wall)
+            await _note(tx, request, Deed.ROLE_ENDED, who, now)
     except LastOwner as refusal:
         return await _staff(request, refusal)
     return go("/") if who == by else go(f"/m/{merchant.number}/staff", said="saved")
@@ -165,42 +185,36 @@ async def end_role(request: Request[Any, Any, Any], staff_id: FromPath[str]) -> 
 async def invite_again(request: Request[Any, Any, Any], staff_id: FromPath[str]) -> Response[Any]:
     """Another link for somebody who works here alone and has made no account their own yet; the older ones die."""
     merchant = merchant_of(request)
-    await form(request, _Nothing)
+    given: _Nothing = await form(request, _Nothing)
+    if away := await _proof_first(request, given, gettext("You are about to create a new invitation link.")):
+        return away
     who = _id_of(staff_id)
     try:
         async with site_of(request).house.db.transaction() as tx:
+            now = await worlds.read_clocks(tx)
             member = await merchants.get_staff_member(tx, who)
-            if await merchants.role_of(tx, who, merchant.id) is None:
-                raise RoleNotFound
-            link = await _invite(tx, member)
-            # Looked at after the older link is dead, so that nobody comes in by it in between. An owner must not be
-            # able to take over an account that is somebody's own, or that leads to other shops or the desk as well.
-            places = await merchants.roles_of(tx, who)
-            if member.is_operator or len(places) > 1 or await _has_come(tx, who):
-                raise CameInBefore
+            link = await _invite(tx, member, merchant, _actor(request), now)
+            await _note(tx, request, Deed.LINK_MADE, who, now)
     except CameInBefore as refusal:
         return await _staff(request, refusal)
     return await _staff(request, link=link, invited=member.name)
 
 
-async def _invite(tx: Tx, member: StaffMember) -> str:
+async def _proof_first(request: Request[Any, Any, Any], given: Provable, act: str) -> Response[Any] | None:
+    return await proof_first(request, given, act, back=f"/m/{merchant_of(request).number}/staff")
+
+
+async def _invite(tx: Tx, member: StaffMember, merchant: Merchant, by: StaffId, now: Now) -> str:
     """The link that lets somebody in, once."""
-    token = await merchants.invite(tx, member.id, wall_now=clock.wall_now())
+    token = await merchants.invite_newcomer(tx, member.id, by=by, at=merchant.id, wall_now=now.wall)
     return f"{(await worlds.get_world(tx)).staff_url}/invitations/{token}"
 
 
-async def _has_come(tx: Tx, staff_id: StaffId) -> bool:
-    """Whether somebody has made their account their own."""
-    return bool(await merchants.has_password(tx, staff_id) or await identity.list_passkeys(tx, Realm.STAFF, staff_id))
-
-
-async def _by_name(tx: Tx, sign_in_name: str) -> StaffMember:
-    """Who signs in with exactly this name and has not left."""
-    plain = merchants.plain_sign_in_name(sign_in_name)
-    for member in await merchants.find_staff_members(tx, sign_in_name) if plain else ():
-        if member.sign_in_name == plain and member.ended_at is None:
-            return member
-    raise StaffMemberNotFound(staff=sign_in_name)
+async def _note(
+    tx: Tx, request: Request[Any, Any, Any], deed: Deed, whom: StaffId, now: Now, role: Role | None = None
+) -> None:
+    merchant_id, subject = merchant_of(request).id, to_text("stf", whom)
+    await note_act(tx, request, deed, now=now, merchant_id=merchant_id, subject=subject, detail=role or "")
 
 
 def _actor(request: Request[Any, Any, Any]) -> StaffId:

@@ -24,7 +24,7 @@ from dewpond.web.console.pool import read_pool, shown_drops
 from dewpond.web.console.shops import shown
 from dewpond.web.console.today import read_figures
 from dewpond.web.failures import Crowded
-from dewpond.web.live import STREAMS, Guest, Patch, Telling
+from dewpond.web.live import Guest, Patch, Telling
 from dewpond.web.needs import NEEDS
 from dewpond.web.pages import render
 from dewpond.web.sites import merchant_of, site_of, visitor_of
@@ -56,16 +56,17 @@ def _listen(request: Request[Any, Any, Any], kind: str, need: Capability) -> Str
     site, merchant = site_of(request), merchant_of(request)
     live = site.live
     assert live is not None
-    if live.streams >= STREAMS:
-        raise Crowded
     named = str(request.headers.get("last-event-id") or request.query_params.get("after", ""))
     after = int(named) if named.isascii() and named.isdigit() and len(named) < 19 else None
     guest = Guest(
         token=request.cookies.get(site.visitors.cookie_name, ""),
+        session_id=visitor_of(request).session.id,
         staff_id=visitor_of(request).session.holder_id,
         merchant_id=merchant.id,
         need=need,
     )
+    if not live.has_room_for(guest):
+        raise Crowded
     return Stream(
         live.stream(kind, merchant.id, words.language(), guest, after=after),
         media_type="text/event-stream",
@@ -79,12 +80,12 @@ async def still_welcome(tx: Tx, guests: Collection[Guest]) -> set[Guest]:
     sessions = await identity.find_sessions(tx, tokens, Realm.STAFF, wall_now=clock.wall_now())
     signed_in = {token for token, session in zip(tokens, sessions, strict=True) if session is not None}
     places = {(guest.staff_id, guest.merchant_id) for guest in guests if guest.token in signed_in}
-    roles = {place: await merchants.role_of(tx, *place) for place in places}
+    roles = await merchants.roles_among(tx, places)
     return {
         guest
         for guest in guests
         if guest.token in signed_in
-        and (role := roles[guest.staff_id, guest.merchant_id]) is not None
+        and (role := roles.get((guest.staff_id, guest.merchant_id))) is not None
         and guest.need in merchants.CAPABILITIES[role]
     }
 
@@ -130,7 +131,7 @@ async def _tell_pool(tx: Tx, merchant_id: UUID, facts: Sequence[Fact], now: Now)
     if len(people) > _ROWS:
         return Telling(reload=True)
     merchant = await merchants.get_merchant(tx, merchant_id)
-    drops = await shown_drops(tx, await reservoir.list_contacts_among(tx, merchant_id, list(people)))
+    drops = await shown_drops(tx, await reservoir.list_contacts_among(tx, merchant_id, list(people)), now.wall)
     fallen = await reservoir.count_first_meetings(tx, merchant_id, facts)
     known = await read_pool(tx, merchant, now.world, most_counted=_COUNTED)
     pieces = render("console/pool_pieces.html", merchant=merchant, drops=drops, **known)

@@ -41,7 +41,7 @@ async def read_figures(tx: Tx, merchant: Merchant, world_now: datetime) -> dict[
     hours = await reservoir.list_hours(tx, merchant.id, day)
     bars = [
         {
-            "label": words.clock_time(hour.begins_at),
+            "label": words.hour(hour.begins_at),
             "value": hour.takings_in(CNY).minor,
             "text": words.money(hour.takings_in(CNY).taken),
         }

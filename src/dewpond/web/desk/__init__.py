@@ -1,6 +1,6 @@
-"""The operator's desk: merchants, people, top-ups, ledger, deliveries, clock, health."""
+"""The operator's desk: merchants, people, top-ups, ledger, deliveries, clock, health, journal."""
 
-from dewpond.web.desk import clock, deliveries, health, ledger, merchants, people, samples, staff, top_ups
+from dewpond.web.desk import clock, deliveries, health, journal, ledger, merchants, people, samples, staff, top_ups
 from dewpond.web.desk.sums import Sums
 
 __all__ = ["ROUTES", "Sums"]
@@ -14,5 +14,6 @@ ROUTES = [
     *deliveries.ROUTES,
     *clock.ROUTES,
     *staff.ROUTES,
+    *journal.ROUTES,
     *samples.ROUTES,
 ]

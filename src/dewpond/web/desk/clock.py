@@ -11,11 +11,14 @@ from litestar.response import Redirect
 
 from dewpond import merchants
 from dewpond.kit import wishes, worlds
+from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
 from dewpond.kit.wishes import CLOCK_MOVE, ClockMove, Wish, WishEnded, WishOpen
-from dewpond.web.desk.frame import Nothing, desk_page, note_act, operator_of, read_desk
+from dewpond.merchants import Deed
+from dewpond.web.acts import note_act
+from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
 from dewpond.web.failures import StepInvalid, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
@@ -25,6 +28,8 @@ from dewpond.web.sites import form, site_of
 _FURTHEST: Final = timedelta(days=3_660)
 #: A worker that runs takes a wish up within a second.
 _PATIENCE: Final = timedelta(seconds=6)
+#: Between the step's end and its being written down.
+_UNSTEADY: Final = timedelta(seconds=10)
 
 
 class Unit(StrEnum):
@@ -62,7 +67,7 @@ async def _clock(
     request: Request[Any, Any, Any], refusal: Failure | None = None, given: _Step | None = None
 ) -> Response[str]:
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         newest = await wishes.find_newest(tx, CLOCK_MOVE)
         names = {} if newest is None else await _names(tx, newest)
     moving = None
@@ -75,7 +80,7 @@ async def _clock(
         status=200 if refusal is None else status_of(refusal),
         moving=moving,
         newest=newest,
-        reached=_reached(newest),
+        reached=_reached(newest, desk.now),
         names=names,
         key=new_id(),
         given=given,
@@ -99,9 +104,12 @@ def _moving(wish: Wish, by: str, world_now: datetime, wall_now: datetime) -> Mov
     )
 
 
-def _reached(wish: Wish | None) -> datetime | None:
-    """Where the last step ended."""
-    return None if wish is None or wish.told is None or "until" not in wish.told else _until(wish.told)
+def _reached(wish: Wish | None, now: Now) -> datetime | None:
+    """Where the last step ended, as long as the clock has only run since: the command line moves it as well."""
+    if wish is None or wish.ended_at is None or wish.told is None or "until" not in wish.told:
+        return None
+    reached = _until(wish.told)
+    return reached if now.world - reached <= now.wall - wish.ended_at + _UNSTEADY else None
 
 
 def _until(told: dict[str, Any]) -> datetime:
@@ -113,9 +121,9 @@ async def freeze(request: Request[Any, Any, Any]) -> Redirect:
     """Stop world time where it is."""
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         await worlds.freeze_clock(tx, wall_now=desk.now.wall)
-    note_act(request, "freeze")
+        await note_act(tx, request, Deed.CLOCK_FROZEN, now=desk.now)
     return go("/desk/clock", said="clock-frozen")
 
 
@@ -124,9 +132,9 @@ async def thaw(request: Request[Any, Any, Any]) -> Redirect:
     """Let world time run again from where it stands."""
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         await worlds.thaw_clock(tx, wall_now=desk.now.wall)
-    note_act(request, "thaw")
+        await note_act(tx, request, Deed.CLOCK_THAWED, now=desk.now)
     return go("/desk/clock", said="clock-thawed")
 
 
@@ -138,16 +146,17 @@ async def move(request: Request[Any, Any, Any]) -> Response[Any]:
         step = _length(given)
         async with site_of(request).house.db.transaction() as tx:
             await worlds.require_sandbox(tx)
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
             try:
                 wanted = ClockMove(since=desk.now.world, until=desk.now.world + step)
             except OverflowError:
                 raise StepInvalid from None
             by = operator_of(request).id
             await wishes.ask(tx, given.key, CLOCK_MOVE, wanted, asked_by=by, wall_now=desk.now.wall)
+            until = wanted.until.isoformat()
+            await note_act(tx, request, Deed.CLOCK_MOVED, now=desk.now, detail=until, once=given.key)
     except (StepInvalid, WishOpen) as refusal:
         return await _clock(request, refusal, given)
-    note_act(request, "advance", until=wanted.until)
     return go("/desk/clock")
 
 
@@ -167,11 +176,11 @@ async def stop_move(request: Request[Any, Any, Any]) -> Redirect:
     await form(request, Nothing)
     try:
         async with site_of(request).house.db.transaction() as tx:
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
             await wishes.stop(tx, CLOCK_MOVE, stopped_by=operator_of(request).id, wall_now=desk.now.wall)
+            await note_act(tx, request, Deed.CLOCK_STOPPED, now=desk.now)
     except WishEnded:
         return go("/desk/clock")
-    note_act(request, "stop_advance")
     return go("/desk/clock", said="clock-stopped")
 
 

@@ -13,9 +13,11 @@ from litestar.response import Redirect
 from dewpond import merchants, openplatform
 from dewpond.kit import worlds
 from dewpond.kit.ids import IdInvalid
-from dewpond.merchants import Merchant, MerchantId
+from dewpond.merchants import Deed, Merchant, MerchantId
 from dewpond.openplatform import Delivery, DeliveryId, DeliveryNotFound, DeliveryStatus
-from dewpond.web.desk.frame import Nothing, desk_page, note_act, read_desk
+from dewpond.web.acts import note_act
+from dewpond.web.attempts import outcome_of
+from dewpond.web.desk.frame import Nothing, desk_page, read_desk
 from dewpond.web.desk.sums import sums_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
@@ -56,7 +58,7 @@ async def deliveries(request: Request[Any, Any, Any]) -> Response[str]:
         is_cut = True
     counts = await sums_of(request).deliveries.look()
     async with db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         shops = {one.id: one for one in await merchants.list_merchants(tx, list({one.merchant_id for one in found}))}
     more = ""
     if len(found) > _PAGE:
@@ -84,12 +86,12 @@ def _id_before(text: str) -> UUID | None:
 async def delivery(request: Request[Any, Any, Any], delivery_id: FromPath[str]) -> Response[str]:
     """One delivery with every attempt and what came back."""
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         one = await openplatform.find_delivery(tx, _id_of(delivery_id))
         attempts = await openplatform.list_attempts(tx, one.merchant_id, one.id)
         shops = await merchants.list_merchants(tx, [one.merchant_id])
     row = Row(delivery=one, merchant=next(iter(shops), None))
-    return desk_page(request, desk, "desk/delivery.html", row=row, attempts=attempts)
+    return desk_page(request, desk, "desk/delivery.html", row=row, attempts=attempts, outcome_of=outcome_of)
 
 
 @post("/desk/deliveries/{delivery_id:str}/attempts", status_code=303, opt=needs(Needs.OPERATOR))
@@ -98,8 +100,10 @@ async def send_again(request: Request[Any, Any, Any], delivery_id: FromPath[str]
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
         now = await worlds.read_clocks(tx)
-        await openplatform.resend(tx, None, _id_of(delivery_id), now=now)
-    note_act(request, "resend", delivery=delivery_id)
+        one = await openplatform.find_delivery(tx, _id_of(delivery_id))
+        await openplatform.resend(tx, None, one.id, now=now)
+        merchant_id = MerchantId(one.merchant_id)
+        await note_act(tx, request, Deed.DELIVERY_RESENT, now=now, merchant_id=merchant_id, subject=delivery_id)
     return go(f"/desk/deliveries/{delivery_id}", said="sent-again")
 
 

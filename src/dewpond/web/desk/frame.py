@@ -3,19 +3,17 @@
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
 
 from dewpond import pay
 from dewpond.kit import clock, worlds
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx
+from dewpond.kit.money import CNY, Money
 from dewpond.kit.worlds import World
 from dewpond.merchants import StaffMember
 from dewpond.web.pages import page
-from dewpond.web.sites import visitor_of
-
-log = structlog.get_logger(__name__)
+from dewpond.web.sites import site_of, visitor_of
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,13 +27,21 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     now: Now
     #: Top-ups that wait for a second operator.
     waiting: int
+    #: What an operator and their kin may put into wallets without a second yes on one day of the world, in minor units;
+    #: None in a sandbox, where nobody is asked for one.
+    alone_minor: int | None
+
+    @property
+    def alone(self) -> Money | None:
+        return None if self.alone_minor is None else Money(self.alone_minor, CNY)
 
 
-async def read_desk(tx: Tx) -> Desk:
+async def read_desk(tx: Tx, request: Request[Any, Any, Any]) -> Desk:
     """The world as this request finds it."""
     world = await worlds.get_world(tx)
     waiting = await pay.count_open_top_up_proposals(tx)
-    return Desk(world=world, now=world.time(clock.wall_now()), waiting=waiting)
+    alone_minor = None if world.is_sandbox else site_of(request).house.settings.four_eyes_minor
+    return Desk(world=world, now=world.time(clock.wall_now()), waiting=waiting, alone_minor=alone_minor)
 
 
 def desk_page(
@@ -50,9 +56,3 @@ def operator_of(request: Request[Any, Any, Any]) -> StaffMember:
     member = visitor_of(request).member
     assert member is not None, "only operators come here"
     return member
-
-
-def note_act(request: Request[Any, Any, Any], act: str, **facts: object) -> None:
-    """Tell the log what an operator did. What moves money is written down in the books besides."""
-    told = {name: str(fact) for name, fact in facts.items()}
-    log.info("desk.act", act=act, by=operator_of(request).text_id, **told)

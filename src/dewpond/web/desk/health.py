@@ -14,8 +14,10 @@ from dewpond.kit.db import Tx
 from dewpond.kit.ids import from_text, to_text
 from dewpond.kit.jobs import QuarantinedJob
 from dewpond.kit.worlds import Server
+from dewpond.merchants import Deed
 from dewpond.reservoir import Takings
-from dewpond.web.desk.frame import Nothing, desk_page, note_act, read_desk
+from dewpond.web.acts import note_act
+from dewpond.web.desk.frame import Nothing, desk_page, read_desk
 from dewpond.web.desk.holdings import books
 from dewpond.web.desk.sums import sums_of
 from dewpond.web.needs import Needs, needs
@@ -96,7 +98,7 @@ async def overview(request: Request[Any, Any, Any]) -> Response[str]:
     sums = sums_of(request)
     await sums.look()
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         pulse = await _read_pulse(tx, desk.now.world, desk.now.wall)
         shops = await merchants.count_merchants(tx)
         today: list[Takings] = await reservoir.sum_day(tx, reservoir.day_of(desk.now.world))
@@ -126,8 +128,8 @@ async def release(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Red
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
         now = await worlds.read_clocks(tx)
-        released = await jobs.release(tx, from_text("job", job_id), world_now=now.world)
-    note_act(request, "release", job=job_id, released=released)
+        if await jobs.release(tx, from_text("job", job_id), world_now=now.world):
+            await note_act(tx, request, Deed.WORK_RELEASED, now=now, subject=job_id)
     return go("/desk", said="released")
 
 

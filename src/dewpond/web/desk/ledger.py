@@ -1,7 +1,7 @@
 """The books at the desk: every group of accounts, whether it all agrees, and every minor unit's way."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
@@ -18,18 +18,34 @@ from dewpond.kit.ids import IdInvalid, from_text, new_id, to_text
 from dewpond.kit.money import Money
 from dewpond.kit.wishes import Wish, WishEnded, WishOpen
 from dewpond.ledger import AccountCode, EntryKey, StatementLine, TrialBalance, WalkedEntry
-from dewpond.merchants import Merchant
-from dewpond.web.desk.frame import Nothing, desk_page, note_act, operator_of, read_desk
+from dewpond.merchants import Deed, Merchant
+from dewpond.web.acts import note_act
+from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
 from dewpond.web.desk.holdings import Holding, holdings
 from dewpond.web.desk.holdings import books as books_of
 from dewpond.web.desk.sums import sums_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
 from dewpond.web.sites import form, site_of
+from dewpond.web.words import gettext, marked
 
 _LINES: Final = 20
 #: A number without its merchant is looked for among all payments there ever were.
 _SEARCH_SECONDS: Final = 5.0
+#: The faults of a trial balance.
+_FAULTS: Final[Mapping[str, str]] = {
+    "accounts_adrift": marked("Accounts that are not the sum of their transfers"),
+    "accounts_below_floor": marked("Accounts below their floor"),
+    "accounts_held_adrift": marked("Accounts whose held money is not the sum of their holds"),
+    "accounts_irregular": marked("Accounts that do not fit the chart of accounts"),
+    "accounts_missing": marked("Accounts that have transfers and do not exist"),
+    "entries_empty": marked("Entries without transfers"),
+    "entries_altered": marked("Entries that were altered"),
+    "transfers_orphaned": marked("Transfers without their entry"),
+    "transfers_crossing": marked("Transfers across currencies"),
+    "holds_altered": marked("Holds that were posted with a different amount"),
+    "statements_adrift": marked("Statements that are not the sum of their transfers"),
+}
 
 
 class _Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +100,7 @@ async def _books(request: Request[Any, Any, Any]) -> Response[str]:
     await sums.money.look()
     walk = await _walk_in_time(request, asked) if asked else None
     async with db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         newest = await wishes.find_newest(tx, ledger.TRIAL_BALANCE_WISH)
         checked = await wishes.find_newest_granted(tx, ledger.TRIAL_BALANCE_WISH)
         who = await _names(tx, [wish.asked_by for wish in (newest, checked) if wish is not None])
@@ -99,7 +115,7 @@ async def _books(request: Request[Any, Any, Any]) -> Response[str]:
         checking=newest if newest is not None and newest.ended_at is None else None,
         checked=checked,
         book=book,
-        faults=[] if book is None else [one for one in msgspec.structs.asdict(book.faults).items() if one[1]],
+        faults=[] if book is None else _faults(book),
         who=who,
         key=new_id(),
         asked=asked,
@@ -117,19 +133,23 @@ def _told(checked: Wish | None) -> TrialBalance | None:
         return None
 
 
+def _faults(book: TrialBalance) -> list[tuple[str, int]]:
+    """What must not be and is, in words, and how often."""
+    return [(gettext(_FAULTS[name]), count) for name, count in msgspec.structs.asdict(book.faults).items() if count]
+
+
 @post("/desk/ledger/checks", status_code=303, opt=needs(Needs.OPERATOR))
 async def check(request: Request[Any, Any, Any]) -> Redirect:
     """Ask the worker to add the whole book up again, however long that takes."""
     given: _Check = await form(request, _Check)
     try:
         async with site_of(request).house.db.transaction() as tx:
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
             by = operator_of(request).id
             await wishes.ask(tx, given.key, ledger.TRIAL_BALANCE_WISH, asked_by=by, wall_now=desk.now.wall)
+            await note_act(tx, request, Deed.BOOK_CHECKED, now=desk.now, once=given.key)
     except WishOpen:
         pass  # it is being done already, which is all that was asked
-    else:
-        note_act(request, "trial_balance")
     return go("/desk/ledger")
 
 
@@ -139,9 +159,10 @@ async def stop_check(request: Request[Any, Any, Any]) -> Redirect:
     await form(request, Nothing)
     with suppress(WishEnded):  # it was quicker
         async with site_of(request).house.db.transaction() as tx:
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
             by = operator_of(request).id
             await wishes.stop(tx, ledger.TRIAL_BALANCE_WISH, stopped_by=by, wall_now=desk.now.wall)
+            await note_act(tx, request, Deed.BOOK_CHECK_STOPPED, now=desk.now)
     return go("/desk/ledger")
 
 

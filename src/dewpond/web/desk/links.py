@@ -1,17 +1,15 @@
 """Links that let a member of staff in: shown once, as text and as a picture for a phone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 import segno
 
-from dewpond import identity, merchants
-from dewpond.identity import Realm
+from dewpond import merchants
 from dewpond.kit.db import Tx
 from dewpond.merchants import StaffId, StaffMember
 from dewpond.web.desk.frame import Desk
-from dewpond.web.failures import CameInBefore
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,11 +26,9 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
         return segno.make(self.url, error="m", micro=False).svg_data_uri(border=2)
 
 
-async def make_link(tx: Tx, desk: Desk, member: StaffMember) -> Link:
+async def make_link(tx: Tx, desk: Desk, member: StaffMember, *, by: StaffId) -> Link:
     """A link for a member of staff; earlier ones lead nowhere from now on. Refuses with `CameInBefore`."""
-    if await has_come_in(tx, member.id):
-        raise CameInBefore(staff=member.text_id)
-    token = await merchants.invite(tx, member.id, wall_now=desk.now.wall)
+    token = await merchants.invite_newcomer(tx, member.id, by=by, wall_now=desk.now.wall)
     return Link(
         member=member,
         url=f"{desk.world.staff_url}/invitations/{token}",
@@ -40,11 +36,7 @@ async def make_link(tx: Tx, desk: Desk, member: StaffMember) -> Link:
     )
 
 
-async def has_come_in(tx: Tx, staff_id: StaffId) -> bool:
-    """Whether somebody has a way in of their own."""
-    return await merchants.has_password(tx, staff_id) or bool(await identity.list_passkeys(tx, Realm.STAFF, staff_id))
-
-
-async def list_not_yet_in(tx: Tx, members: Iterable[StaffMember]) -> Sequence[StaffId]:
+async def list_not_yet_in(tx: Tx, members: Sequence[StaffMember]) -> Sequence[StaffId]:
     """Who of these still needs a link."""
-    return [member.id for member in members if not await has_come_in(tx, member.id)]
+    claimed = await merchants.list_claimed(tx, [member.id for member in members])
+    return [member.id for member in members if member.id not in claimed]

@@ -1,7 +1,6 @@
 """Merchants at the desk: the list, taking one in, and everything the operator may see and change of one."""
 
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -13,12 +12,14 @@ from litestar.response import Redirect
 
 from dewpond import ledger, merchants, pay, reservoir
 from dewpond.identity import NameInvalid
+from dewpond.kit import worlds
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import IdInvalid, derived_beside, from_text, new_id
 from dewpond.kit.money import CNY
 from dewpond.merchants import (
     CertificateNotFound,
+    Deed,
     FeeRateInvalid,
     KeyMode,
     Merchant,
@@ -26,6 +27,7 @@ from dewpond.merchants import (
     MerchantNameInvalid,
     MerchantNotFound,
     MerchantTaken,
+    NotClaimed,
     Onboarded,
     Role,
     SignInNameInvalid,
@@ -33,7 +35,8 @@ from dewpond.merchants import (
     StaffId,
     StaffMemberNotFound,
 )
-from dewpond.web.desk.frame import Desk, Nothing, desk_page, note_act, operator_of, read_desk
+from dewpond.web.acts import note_act
+from dewpond.web.desk.frame import Desk, Nothing, desk_page, operator_of, read_desk
 from dewpond.web.desk.holdings import holdings
 from dewpond.web.desk.links import Link, list_not_yet_in, make_link
 from dewpond.web.failures import sentence, status_of
@@ -73,7 +76,7 @@ async def list_of_merchants(request: Request[Any, Any, Any]) -> Response[str]:
     """Merchants, the newest first; by what is searched for."""
     text = request.query_params.get("q", "")[:100]
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         found = await merchants.list_newest_merchants(tx, text=text, before=read_cursor(request), most=_PAGE + 1)
         count = await merchants.count_merchants(tx)
     more = ""
@@ -96,7 +99,7 @@ async def _newcomer(
     request: Request[Any, Any, Any], refusal: Failure | None = None, given: _Newcomer | None = None
 ) -> Response[str]:
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
     return desk_page(
         request,
         desk,
@@ -116,8 +119,9 @@ async def onboard(request: Request[Any, Any, Any]) -> Response[Any]:
     merchant_id = MerchantId(derived_beside(given.key, "merchant", operator_of(request).id))
     try:
         async with site_of(request).house.db.transaction() as tx:
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
             made = await _make(request, tx, desk, given, merchant_id)
+            await note_act(tx, request, Deed.MERCHANT_MADE, now=desk.now, merchant_id=made.merchant.id)
             link = await _welcome_owner(request, tx, desk, made.merchant, given)
     except MerchantTaken:
         async with site_of(request).house.db.transaction() as tx:
@@ -130,9 +134,9 @@ async def onboard(request: Request[Any, Any, Any]) -> Response[Any]:
         SignInNameInvalid,
         SignInNameTaken,
         StaffMemberNotFound,
+        NotClaimed,
     ) as refusal:
         return await _newcomer(request, refusal, given)
-    note_act(request, "onboard", merchant=made.merchant.number)
     return desk_page(
         request, desk, "desk/merchant_made.html", status=201, made=made, link=link, owner_name=given.owner_sign_in_name
     )
@@ -146,7 +150,7 @@ async def _make(
         given.name,
         secrets=site_of(request).house.secrets,
         wall_now=desk.now.wall,
-        fee_rate_bp=_basis_points(given.fee_rate),
+        fee_rate_bp=merchants.read_fee_rate(given.fee_rate),
         key_mode=given.key_mode,
         merchant_id=merchant_id,
     )
@@ -158,29 +162,17 @@ async def _welcome_owner(
     request: Request[Any, Any, Any], tx: Tx, desk: Desk, merchant: Merchant, given: _Newcomer
 ) -> Link | None:
     """Give the new shop its owner; a link for somebody new, none for who signs in already."""
-    wall = desk.now.wall
+    wall, by = desk.now.wall, operator_of(request).id
     if given.is_known:
-        plain = merchants.plain_sign_in_name(given.owner_sign_in_name)
-        found = await merchants.find_staff_members(tx, given.owner_sign_in_name)
-        owner = next((one for one in found if one.sign_in_name == plain), None)
-        if owner is None:
-            raise StaffMemberNotFound
+        owner = await merchants.get_by_sign_in_name(tx, given.owner_sign_in_name)
+        await merchants.add_role(tx, merchant.id, owner.id, Role.OWNER, by=by, wall_now=wall)
     else:
         name = given.owner_name.strip() or given.owner_sign_in_name
-        owner = await merchants.create_staff_member(tx, given.owner_sign_in_name, name, wall_now=wall)
-    await merchants.give_role(tx, merchant.id, owner.id, Role.OWNER, by=operator_of(request).id, wall_now=wall)
-    return None if given.is_known else await make_link(tx, desk, owner)
-
-
-def _basis_points(text: str) -> int:
-    """Read a rate in percent, to a hundredth of one; `FeeRateInvalid` where it is none."""
-    try:
-        scaled = Decimal(text.strip().removesuffix("%").strip() or "NaN").scaleb(2)
-    except InvalidOperation:
-        raise FeeRateInvalid(fee_rate=text) from None
-    if not scaled.is_finite() or scaled != scaled.to_integral_value():
-        raise FeeRateInvalid(fee_rate=text)
-    return int(scaled)
+        owner = await merchants.create_staff_member(tx, given.owner_sign_in_name, name, by=by, wall_now=wall)
+        await merchants.give_role(tx, merchant.id, owner.id, Role.OWNER, by=by, wall_now=wall)
+    deed = Deed.ROLE_GIVEN if given.is_known else Deed.STAFF_INVITED
+    await note_act(tx, request, deed, now=desk.now, merchant_id=merchant.id, subject=owner.text_id, detail=Role.OWNER)
+    return None if given.is_known else await make_link(tx, desk, owner, by=by)
 
 
 # --- one merchant -----------------------------------------------------------------------------------------------------
@@ -197,7 +189,7 @@ async def _find(tx: Tx, number: str) -> Merchant:
 async def merchant(request: Request[Any, Any, Any], number: FromPath[str]) -> Response[str]:
     """One merchant: what it is, what it holds, who works there, by which keys it is known."""
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         shop = await _find(tx, number)
         today = reservoir.day_of(desk.now.world)
         days = await reservoir.list_days(tx, shop.id, today - timedelta(days=_DAYS - 1), today)
@@ -234,7 +226,8 @@ async def change_key_mode(request: Request[Any, Any, Any], number: FromPath[str]
     async with site_of(request).house.db.transaction() as tx:
         shop = await _find(tx, number)
         await merchants.set_key_mode(tx, shop.id, given.key_mode)
-    note_act(request, "key_mode", merchant=number, key_mode=given.key_mode)
+        now = await worlds.read_clocks(tx)
+        await note_act(tx, request, Deed.KEY_MODE_CHOSEN, now=now, merchant_id=shop.id, detail=given.key_mode)
     return go(f"/desk/merchants/{number}", said="saved")
 
 
@@ -243,12 +236,12 @@ async def revoke(request: Request[Any, Any, Any], number: FromPath[str], serial:
     """Trust a certificate no more, from the next request on."""
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         shop = await _find(tx, number)
         if len(serial) > 40 or not serial.isalnum():
             raise CertificateNotFound(serial=serial)
         await merchants.revoke_certificate(tx, shop.id, serial, wall_now=desk.now.wall)
-    note_act(request, "revoke", merchant=number, serial=serial)
+        await note_act(tx, request, Deed.CERTIFICATE_REVOKED, now=desk.now, merchant_id=shop.id, subject=serial)
     return go(f"/desk/merchants/{number}", said="certificate-revoked")
 
 
@@ -259,7 +252,7 @@ async def invite_again(
     """Another link for somebody who works there and has not come in yet; the older ones lead nowhere."""
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         shop = await _find(tx, number)
         try:
             wanted = StaffId(from_text("stf", staff_id))
@@ -268,8 +261,8 @@ async def invite_again(
         member = next((one for one, _ in await merchants.list_staff(tx, shop.id) if one.id == wanted), None)
         if member is None:
             raise StaffMemberNotFound(staff=staff_id)
-        link = await make_link(tx, desk, member)
-    note_act(request, "invite", staff=staff_id)
+        link = await make_link(tx, desk, member, by=operator_of(request).id)
+        await note_act(tx, request, Deed.LINK_MADE, now=desk.now, merchant_id=shop.id, subject=member.text_id)
     return desk_page(request, desk, "desk/link.html", link=link, back=f"/desk/merchants/{number}", shop=shop)
 
 

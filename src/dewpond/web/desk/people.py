@@ -8,15 +8,17 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from dewpond import identity, ledger, pay
+from dewpond import identity, ledger, merchants, pay
 from dewpond.identity import Person, PersonId, PersonNotFound, Realm
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import IdInvalid, from_text, new_id
 from dewpond.kit.money import CNY, AmountInvalid, Money
 from dewpond.ledger import AccountCode
-from dewpond.pay import TopUp, TopUpDiffers, TopUpProposalStatus
-from dewpond.web.desk.frame import Nothing, desk_page, note_act, operator_of, read_desk
+from dewpond.merchants import Deed
+from dewpond.pay import TopUp, TopUpDiffers, TopUpProposal, TopUpProposalStatus
+from dewpond.web.acts import note_act
+from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
 from dewpond.web.failures import sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
@@ -52,8 +54,8 @@ async def people(request: Request[Any, Any, Any]) -> Response[str]:
 
 async def _people(request: Request[Any, Any, Any], refusal: Failure | None = None, who: str = "") -> Response[str]:
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
-        demo = await identity.newest_demo_people(tx, most=_DEMO_PEOPLE) if desk.world.is_sandbox else []
+        desk = await read_desk(tx, request)
+        demo = await identity.list_demo_people(tx, most=_DEMO_PEOPLE) if desk.world.is_sandbox else []
     return desk_page(
         request,
         desk,
@@ -98,7 +100,7 @@ async def _person(
     request: Request[Any, Any, Any], person_id: str, refusal: Failure | None = None, given: _Given | None = None
 ) -> Response[str]:
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         one = await _get(tx, person_id)
         lines = await list_lines(tx, one.id, before=read_cursor(request), most=_PAGE + 1)
         balances = [each for each in await ledger.list_balances(tx, one.id) if each.code is AccountCode.WALLET]
@@ -106,6 +108,7 @@ async def _person(
             "pin": await identity.find_pin_state(tx, one.id),
             "devices": len(await identity.list_sessions(tx, Realm.PERSON, one.id, wall_now=desk.now.wall)),
             "passkeys": len(await identity.list_passkeys(tx, Realm.PERSON, one.id)),
+            "shares_alone": len(await merchants.list_kin(tx, operator_of(request).id)) > 1,
         }
     last = lines[_PAGE - 1].movement if len(lines) > _PAGE else None
     more = "" if last is None else f"/desk/people/{person_id}?before={cursor(last.occurred_at, last.id)}"
@@ -118,7 +121,6 @@ async def _person(
         wallets=[Money(each.available, each.currency) for each in balances] or [Money(0, CNY)],
         lines=lines[:_PAGE],
         more=more,
-        alone=None if desk.world.is_sandbox else Money(site_of(request).house.settings.four_eyes_minor, CNY),
         key=new_id() if given is None or isinstance(refusal, TopUpDiffers) else given.key,
         given=given,
         problem="" if refusal is None else sentence(refusal),
@@ -131,10 +133,10 @@ async def sign_out_everywhere(request: Request[Any, Any, Any], person_id: FromPa
     """Sign somebody out everywhere, for a phone that was lost; how they come in again is theirs."""
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         one = await _get(tx, person_id)
-        ended = await identity.end_all_sessions(tx, Realm.PERSON, one.id, wall_now=desk.now.wall)
-    note_act(request, "end_sessions", person=person_id, devices=ended)
+        await identity.end_all_sessions(tx, Realm.PERSON, one.id, wall_now=desk.now.wall)
+        await note_act(tx, request, Deed.SESSIONS_ENDED, now=desk.now, subject=one.text_id)
     return go(f"/desk/people/{person_id}", said="person-signed-out")
 
 
@@ -142,27 +144,28 @@ async def sign_out_everywhere(request: Request[Any, Any, Any], person_id: FromPa
 async def top_up(request: Request[Any, Any, Any], person_id: FromPath[str]) -> Response[Any]:
     """Put money in, or ask another operator for their yes; the same form again changes nothing."""
     given: _Given = await form(request, _Given)
-    settings = site_of(request).house.settings
     try:
         async with site_of(request).house.db.transaction() as tx:
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
             one = await _get(tx, person_id)
             done = await pay.propose_top_up(
                 tx,
                 one.id,
                 Money.parse(given.amount, CNY),
                 by_staff_id=operator_of(request).id,
-                alone_minor=None if desk.world.is_sandbox else settings.four_eyes_minor,
+                alone_minor=desk.alone_minor,
                 now=desk.now,
                 key=given.key,
                 reason=given.reason.strip(),
             )
+            # Asked for again, the proposal may have become a top-up; what was done first has been written down.
+            by_two = isinstance(done, TopUpProposal) or done.agreed_staff_id is not None
+            deed, sum_ = Deed.TOP_UP_PROPOSED if by_two else Deed.TOP_UP_MADE, str(done.amount)
+            await note_act(tx, request, deed, now=desk.now, subject=one.text_id, detail=sum_, once=done.id)
     except (AmountInvalid, TopUpDiffers) as refusal:
         return await _person(request, person_id, refusal, given)
     if isinstance(done, TopUp):
-        note_act(request, "top_up", person=person_id, top_up=done.id)
         return go(f"/desk/people/{person_id}", said="desk-topped-up")
-    note_act(request, "propose_top_up", person=person_id, top_up=done.id)
     is_open = done.status is TopUpProposalStatus.OPEN
     return go("/desk/top-ups", said="top-up-proposed" if is_open else "top-up-ended")
 

@@ -6,18 +6,20 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from dewpond import identity, merchants
+from dewpond import identity, merchants, pay
 from dewpond.identity import NameInvalid, Realm
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import IdInvalid, from_text
 from dewpond.merchants import (
+    Deed,
     LastOperator,
     SignInNameInvalid,
     SignInNameTaken,
     StaffId,
     StaffMemberNotFound,
 )
-from dewpond.web.desk.frame import Nothing, desk_page, note_act, operator_of, read_desk
+from dewpond.web.acts import OPERATOR, note_act
+from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
 from dewpond.web.desk.links import list_not_yet_in, make_link
 from dewpond.web.failures import sentence, status_of
 from dewpond.web.needs import Needs, needs
@@ -40,9 +42,12 @@ async def _operators(
     request: Request[Any, Any, Any], refusal: Failure | None = None, given: _Newcomer | None = None
 ) -> Response[str]:
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         members = await merchants.list_operators(tx)
         not_yet_in = await list_not_yet_in(tx, members)
+        arrivals = {one.staff_id: one for one in await merchants.list_arrivals(tx, [one.id for one in members])}
+        hosts = {one for each in arrivals.values() for one in (each.invited_by, each.let_in_by) if one is not None}
+        names = {one.id: one.name for one in await merchants.list_staff_members(tx, list(hosts))}
     return desk_page(
         request,
         desk,
@@ -50,6 +55,9 @@ async def _operators(
         status=200 if refusal is None else status_of(refusal),
         members=members,
         not_yet_in=not_yet_in,
+        arrivals=arrivals,
+        names=names,
+        counts_after=pay.SECOND_PERSON_AFTER,
         own_id=operator_of(request).id,
         given=given,
         refusal="" if refusal is None else refusal.code,
@@ -63,14 +71,15 @@ async def invite(request: Request[Any, Any, Any]) -> Response[Any]:
     given: _Newcomer = await form(request, _Newcomer)
     try:
         async with site_of(request).house.db.transaction() as tx:
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
+            by = operator_of(request).id
             member = await merchants.create_staff_member(
-                tx, given.sign_in_name, given.name, is_operator=True, wall_now=desk.now.wall
+                tx, given.sign_in_name, given.name, is_operator=True, by=by, wall_now=desk.now.wall
             )
-            link = await make_link(tx, desk, member)
+            link = await make_link(tx, desk, member, by=by)
+            await note_act(tx, request, Deed.STAFF_INVITED, now=desk.now, subject=member.text_id, detail=OPERATOR)
     except (SignInNameInvalid, SignInNameTaken, NameInvalid) as refusal:
         return await _operators(request, refusal, given)
-    note_act(request, "invite_operator", staff=member.text_id)
     return desk_page(request, desk, "desk/link.html", status=201, link=link, back="/desk/staff", shop=None)
 
 
@@ -79,13 +88,13 @@ async def invite_again(request: Request[Any, Any, Any], staff_id: FromPath[str])
     """Another link for an operator who has not come in yet; the older ones lead nowhere."""
     await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
-        desk = await read_desk(tx)
+        desk = await read_desk(tx, request)
         wanted = _id_of(staff_id)
         member = next((one for one in await merchants.list_operators(tx) if one.id == wanted), None)
         if member is None:
             raise StaffMemberNotFound(staff=staff_id)
-        link = await make_link(tx, desk, member)
-    note_act(request, "invite", staff=staff_id)
+        link = await make_link(tx, desk, member, by=operator_of(request).id)
+        await note_act(tx, request, Deed.LINK_MADE, now=desk.now, subject=member.text_id)
     return desk_page(request, desk, "desk/link.html", link=link, back="/desk/staff", shop=None)
 
 
@@ -95,13 +104,13 @@ async def end(request: Request[Any, Any, Any], staff_id: FromPath[str]) -> Respo
     await form(request, Nothing)
     try:
         async with site_of(request).house.db.transaction() as tx:
-            desk = await read_desk(tx)
+            desk = await read_desk(tx, request)
             who = _id_of(staff_id)
             await merchants.end_operator(tx, who, by=operator_of(request).id, wall_now=desk.now.wall)
             await identity.end_all_sessions(tx, Realm.STAFF, who, wall_now=desk.now.wall)
+            await note_act(tx, request, Deed.STAFF_ENDED, now=desk.now, subject=staff_id)
     except LastOperator as refusal:
         return await _operators(request, refusal)
-    note_act(request, "end_operator", staff=staff_id)
     return go("/desk/staff", said="operator-ended")
 
 

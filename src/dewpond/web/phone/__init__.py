@@ -56,4 +56,6 @@ ROUTES = [
 def create_phone_site(house: House, world: World) -> Porch:
     """The phone's site of one house, as an ASGI application."""
     site = Site(house, name="phone", realm=Realm.PERSON, origin=world.public_url, is_sandbox=world.is_sandbox)
-    return create_site(site, ROUTES, short=taps.Taps(house, site).answer, codes=codes.Codes(house.db))
+    held = codes.Codes(house.db)
+    site.batches.append(held.lookups)
+    return create_site(site, ROUTES, short=taps.Taps(house, site).answer, codes=held)

@@ -16,13 +16,14 @@ from litestar.response import Redirect
 from dewpond import identity, merchants, pay, reservoir
 from dewpond.identity import ChallengeSpent, PersonId, PinInvalid, PinLocked, PinWrong
 from dewpond.kit import clock
-from dewpond.kit.failures import Busy, Failure, OutcomeUnknown
+from dewpond.kit.failures import Failure, OutcomeUnknown
 from dewpond.kit.money import Money
 from dewpond.pay import (
     AboveLimit,
     CodeExpired,
     CodeUnknown,
     Confirmation,
+    DeviceNew,
     InsufficientFunds,
     PasskeyProof,
     Payment,
@@ -35,7 +36,7 @@ from dewpond.pay import (
     ProofMissing,
     SmallSum,
 )
-from dewpond.web.failures import sentence, status_of
+from dewpond.web.failures import patience, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.codes import Found, codes_of
@@ -69,7 +70,7 @@ class _Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def checkout(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[Any]:
     """Who asks, for how much and what for; or what became of it."""
     try:
-        found = await codes_of(request).get(code)
+        found = await codes_of(request).get(code, _payer_of(request))
     except (CodeUnknown, CodeExpired) as end:
         return _end(request, end, code)
     return await _as_it_stands(request, found, code)
@@ -85,8 +86,9 @@ async def look_again(code: FromPath[str]) -> Redirect:
 async def ask_for_signature(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[Any]:
     """A question to this person's passkeys: this payment, this payee, this sum, in this session."""
     await form(request, _Question)
-    found = await codes_of(request).get(code)
-    _require_open(found, _payer_of(request))
+    payer_id = _payer_of(request)
+    found = await codes_of(request).get(code, payer_id)
+    _require_open(found, payer_id)
     site, payment = site_of(request), found.payment
     async with site.house.db.transaction() as tx:
         begun = await identity.begin_confirmation(
@@ -109,7 +111,7 @@ async def confirm(request: Request[Any, Any, Any], code: FromPath[str]) -> Respo
     payer_id = _payer_of(request)
     found: Found | None = None
     try:
-        found = await codes_of(request).get(code)
+        found = await codes_of(request).get(code, payer_id)
         if refused:
             raise refused
         paid = found.payment
@@ -120,6 +122,7 @@ async def confirm(request: Request[Any, Any, Any], code: FromPath[str]) -> Respo
                 payer_id=payer_id,
                 proof=await _proof_of(request, yes),
                 now=found.now,
+                device_since=visitor_of(request).session.created_at,
             )
             paid = await site_of(request).house.confirmations.submit(confirmation)
     except Failure as refusal:
@@ -205,19 +208,15 @@ def _problem_json(request: Request[Any, Any, Any], refusal: Failure) -> Response
     }
     for name, fact in refusal.facts.items():
         told[name] = {"minor": fact.minor, "currency": fact.currency} if isinstance(fact, Money) else fact
-    headers = {"Cache-Control": "no-store"} | _patience(refusal)
+    headers = {"Cache-Control": "no-store"} | patience(refusal)
     return Response(told, status_code=status_of(refusal), media_type="application/problem+json", headers=headers)
-
-
-def _patience(refusal: Failure | None) -> dict[str, str]:
-    return {"Retry-After": "2"} if isinstance(refusal, Busy) else {}
 
 
 def _end(request: Request[Any, Any, Any], end: Failure, code: str) -> Response[str]:
     """A page that says why nothing can be paid here, and nothing of who has paid."""
     why = _ENDS.get(type(end), "busy")
     answer = page(request, "phone/checkout_end.html", status=status_of(end), why=why, code=code)
-    answer.headers |= _patience(end)
+    answer.headers |= patience(end)
     return answer
 
 
@@ -236,13 +235,15 @@ async def _as_it_stands(
     async with site.house.db.transaction() as tx:
         merchant = await merchants.get_merchant(tx, payment.merchant_id)
         balance = await read_balance(tx, session.holder_id, payment.currency)
-        foreseen = await pay.find_limit_refusal(tx, session.holder_id, payment.amount, world_now=found.now.world)
-        ways = await ways_to_prove(tx, session, secrets=site.house.secrets, wall_now=found.now.wall)
+        foreseen = await pay.find_limit_refusal(
+            tx, session.holder_id, payment.amount, now=found.now, device_since=session.created_at
+        )
+        ways = await ways_to_prove(tx, session, wall_now=found.now.wall)
         known = await reservoir.find_contact(tx, payment.merchant_id, session.holder_id)
     missing = payment.amount - balance if balance.minor < payment.amount.minor else None
     limit = foreseen.facts if isinstance(foreseen, AboveLimit) else None
     asks_pin = ways.has_pin and ways.pin_locked_until is None
-    shows_itself = {InsufficientFunds: missing, AboveLimit: limit, PinLocked: ways.pin_locked_until}
+    shows_itself = {InsufficientFunds: missing, AboveLimit: limit, DeviceNew: limit, PinLocked: ways.pin_locked_until}
     said = "" if refusal is None or shows_itself.get(type(refusal)) else sentence(refusal)
     is_of_pin = asks_pin and isinstance(refusal, PinInvalid | PinWrong)
     answer = page(
@@ -262,7 +263,7 @@ async def _as_it_stands(
         problem="" if is_of_pin else said,
         pin_problem=said if is_of_pin else "",
     )
-    answer.headers |= _patience(refusal)
+    answer.headers |= patience(refusal)
     return answer
 
 

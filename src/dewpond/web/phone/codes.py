@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, Final
 
 import msgspec
 from litestar import Request
 
 from dewpond import pay
+from dewpond.identity import PersonId
 from dewpond.kit import clock, worlds
 from dewpond.kit.batch import Batch
 from dewpond.kit.clock import Now
@@ -32,8 +34,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def seconds_left(self) -> int:
-        """How long it can still be paid."""
-        return max(int((self.scanned.expires_at - self.now.world).total_seconds()), 0)
+        """How long it can still be paid; the last second counts until it is over, for a page looks again at nought."""
+        return max(ceil((self.scanned.expires_at - self.now.world).total_seconds()), 0)
 
 
 class Codes:
@@ -41,19 +43,20 @@ class Codes:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._lookups: Batch[str, Found] = Batch(self._find, key=id, lanes=1)
+        self.lookups: Batch[tuple[str, PersonId], Found] = Batch(self._find, lanes=1)
 
-    async def get(self, code: str) -> Found:
-        """What this code asks for. Refuses with `CodeUnknown`, and `CodeExpired` while it is still unpaid."""
+    async def get(self, code: str, by: PersonId) -> Found:
+        """What this code asks of this person. Refuses with `CodeUnknown`, also where it is meant for another, and with
+        `CodeExpired` while it is still unpaid."""
         if not CODE.fullmatch(code):
             raise CodeUnknown
-        return await self._lookups.submit(code)
+        return await self.lookups.submit((code, by))
 
-    async def _find(self, codes: Sequence[str]) -> Sequence[Found | Failure]:
+    async def _find(self, scans: Sequence[tuple[str, PersonId]]) -> Sequence[Found | Failure]:
         async with self._db.reading() as tx:
             world = await worlds.get_world(tx)
             now = world.time(clock.wall_now())
-            found = await pay.list_scanned(tx, codes, now=now)
+            found = await pay.list_scanned(tx, scans, now=now)
         is_frozen = world.frozen_at is not None
         return [
             one if isinstance(one, Failure) else Found(scanned=one, now=now, is_clock_frozen=is_frozen) for one in found

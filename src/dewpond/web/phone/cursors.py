@@ -21,6 +21,9 @@ def read_cursor(request: Request[Any, Any, Any]) -> tuple[datetime, UUID] | None
         return None
     moment, _, last_id = text.rpartition(".")
     try:
-        return datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC), UUID(hex=last_id)
+        at = datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+        if not 1970 <= at.year < 9000:  # the ends of the calendar have no other time zone
+            raise ValueError(f"{at.year} is no year of ours")
+        return at, UUID(hex=last_id)
     except ValueError as bad:
         raise FormInvalid(problem=str(bad)) from None

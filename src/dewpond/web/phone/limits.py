@@ -82,7 +82,8 @@ def _cap(wish: _Wish, name: str, problems: dict[str, Failure]) -> int | None:
 async def _limits_page(
     request: Request[Any, Any, Any], wish: _Wish | None, problems: dict[str, Failure] | None = None
 ) -> Response[str]:
-    person_id = visitor_of(request).session.holder_id
+    session = visitor_of(request).session
+    person_id = session.holder_id
     async with site_of(request).house.db.transaction() as tx:
         now = await worlds.read_clocks(tx)
         held = await pay.get_limits(tx, person_id)
@@ -93,6 +94,8 @@ async def _limits_page(
         status=422 if problems else 200,
         wish=wish or _as_typed(held),
         is_waiting=wish is not None and not problems,
+        new_until=pay.new_until(session.created_at, now.wall),
+        new_device=Money(pay.NEW_DEVICE_MINOR, CNY),
         paid_today=Money(spent.paid_minor, CNY),
         paid_without_pin=Money(spent.without_pin_minor, CNY),
         times=pay.SMALL_SUMS_A_DAY,

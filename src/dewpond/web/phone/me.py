@@ -12,7 +12,6 @@ from dewpond.web.failures import sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.sites import form, site_of, visitor_of
-from dewpond.web.words import Language
 
 
 class _Name(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,8 +21,7 @@ class _Name(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @get("/me", opt=needs(Needs.PERSON))
 async def me(request: Request[Any, Any, Any]) -> Response[str]:
     """This person's own page."""
-    spoken = [(str(one), one.own_name) for one in Language]
-    return page(request, "phone/me.html", person=visitor_of(request).person, language_options=spoken)
+    return page(request, "phone/me.html", person=visitor_of(request).person)
 
 
 @get("/me/name", opt=needs(Needs.PERSON))

@@ -26,6 +26,7 @@ from dewpond.kit import clock, worlds
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
 from dewpond.kit.names import is_name
+from dewpond.web import budgets
 from dewpond.web.failures import AccessCodeWrong, NoPasskeyGiven, PinsDiffer, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page, safe_path
@@ -69,6 +70,7 @@ async def ask_newcomer(request: Request[Any, Any, Any]) -> Response[Any]:
     site, name = site_of(request), wish.name.strip()
     if not is_name(name):
         raise NameInvalid(name=name)
+    await budgets.spend_of_address(request, budgets.CHALLENGES)
     async with site.house.db.transaction() as tx:
         begun = await identity.begin_registration(
             tx,
@@ -89,6 +91,7 @@ async def create_newcomer(request: Request[Any, Any, Any]) -> Response[Any]:
     site, next_ = site_of(request), safe_path(given.next)
     try:
         challenge_id, response = given.given()
+        await budgets.spend_of_address(request, budgets.ACCOUNTS, of_all=budgets.ALL_ACCOUNTS)
         async with site.house.db.transaction() as tx:
             now = await worlds.read_clocks(tx)
             passkey = await identity.finish_registration(
@@ -149,9 +152,11 @@ async def create_newcomer_with_pin(request: Request[Any, Any, Any]) -> Response[
     try:
         async with site.house.db.transaction() as tx:
             await worlds.require_sandbox(tx)
-            site.check_access_code(given.access_code)
-            if given.pin != given.again:
-                raise PinsDiffer
+        await budgets.check_access_code(request, given.access_code)
+        if given.pin != given.again:
+            raise PinsDiffer
+        await budgets.spend_of_address(request, budgets.ACCOUNTS, of_all=budgets.ALL_ACCOUNTS)
+        async with site.house.db.transaction() as tx:
             now = await worlds.read_clocks(tx)
             person = await identity.create_person(tx, given.name, wall_now=now.wall, is_demo=True)
             await identity.set_pin(tx, person.id, given.pin, secrets=site.house.secrets, wall_now=now.wall)

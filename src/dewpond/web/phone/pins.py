@@ -62,9 +62,7 @@ async def _proof_needed(request: Request[Any, Any, Any], first: str, next_: str)
         return None
     site = site_of(request)
     async with site.house.db.transaction() as tx:
-        ways = await ways_to_prove(
-            tx, visitor_of(request).session, secrets=site.house.secrets, wall_now=clock.wall_now()
-        )
+        ways = await ways_to_prove(tx, visitor_of(request).session, wall_now=clock.wall_now())
     return away if ways.has_any else None
 
 
@@ -73,7 +71,7 @@ async def _pin_page(
 ) -> Response[str]:
     site, session = site_of(request), visitor_of(request).session
     async with site.house.db.transaction() as tx:
-        ways = await ways_to_prove(tx, session, secrets=site.house.secrets, wall_now=clock.wall_now())
+        ways = await ways_to_prove(tx, session, wall_now=clock.wall_now())
     said = "" if refusal is None else sentence(refusal)
     return page(
         request,

@@ -7,7 +7,7 @@ By passkey, or by the payment PIN, whose tries are counted here as everywhere. A
 session only.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -32,7 +32,6 @@ from dewpond.kit import clock
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
-from dewpond.kit.secrets import MasterKeys
 from dewpond.web.failures import NoPasskeyGiven, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page, safe_path
@@ -60,6 +59,8 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     has_pin: bool
     #: Wall time; None where the PIN is not locked.
     pin_locked_until: datetime | None
+    #: How long it stays locked.
+    pin_locked_for: timedelta = timedelta()
 
     @property
     def has_any(self) -> bool:
@@ -74,14 +75,16 @@ def proof_first(request: Request[Any, Any, Any], back: str) -> Redirect | None:
     return go(with_next("/proof", back))
 
 
-async def ways_to_prove(tx: Tx, session: Session, *, secrets: MasterKeys, wall_now: datetime) -> Ways:
-    """What the page of a proof has to offer to whoever is signed in."""
+async def ways_to_prove(tx: Tx, session: Session, *, wall_now: datetime) -> Ways:
+    """What the page of a proof has to offer to whoever is signed in. It only looks: a page waits for no payment."""
     person_id = PersonId(session.holder_id)
-    locked = (await PinTries.lock(tx, [person_id], secrets=secrets)).locked(person_id, wall_now)
+    pin = await identity.find_pin_state(tx, person_id)
+    until = pin.locked_until if pin is not None and pin.is_locked(wall_now) else None
     return Ways(
         has_passkey=bool(await identity.list_passkeys(tx, Realm.PERSON, person_id)),
-        has_pin=await identity.has_pin(tx, person_id),
-        pin_locked_until=None if locked is None else datetime.fromisoformat(locked.facts["until"]),
+        has_pin=pin is not None,
+        pin_locked_until=until,
+        pin_locked_for=timedelta() if until is None else until - wall_now,
     )
 
 
@@ -146,9 +149,7 @@ async def _spend_try(request: Request[Any, Any, Any], pin: str) -> Failure | Non
 async def _proof_page(request: Request[Any, Any, Any], next_: str, refusal: Failure | None = None) -> Response[str]:
     site = site_of(request)
     async with site.house.db.transaction() as tx:
-        ways = await ways_to_prove(
-            tx, visitor_of(request).session, secrets=site.house.secrets, wall_now=clock.wall_now()
-        )
+        ways = await ways_to_prove(tx, visitor_of(request).session, wall_now=clock.wall_now())
     is_of_pin = isinstance(refusal, PinInvalid | PinWrong | PinLocked | PinNotSet)
     said = "" if refusal is None else sentence(refusal)
     return page(

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response, get, post
 
 from dewpond import pay
+from dewpond.identity import PersonId
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import IdInvalid, from_text
 from dewpond.pay import CodeExpired, CodeUnknown, StandingCodeEnded, StandingCodeUnknown
@@ -16,7 +17,7 @@ from dewpond.web.failures import CodeForeign, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.codes import CODE, codes_of
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import form, site_of, visitor_of
 
 _LINK: Final = re.compile(
     r"((?i:https?))://([A-Za-z0-9.:\[\]-]{1,255})(/[qms]/[A-Za-z0-9_-]{1,128})(?:[?#].*)?", re.ASCII
@@ -94,7 +95,7 @@ async def _path_of_code(request: Request[Any, Any, Any], text: str) -> str:
     except IdInvalid:
         pass
     try:
-        await codes_of(request).get(text)
+        await codes_of(request).get(text, PersonId(visitor_of(request).session.holder_id))
         return f"/q/{text}"
     except CodeExpired:
         return f"/q/{text}"  # which says so

@@ -10,7 +10,7 @@ everything works by looking again.
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -25,13 +25,14 @@ from dewpond import identity
 from dewpond.identity import BegunScan, How, ScanSpent, ScanState
 from dewpond.kit import clock
 from dewpond.kit.ids import IdInvalid, from_text, to_text
+from dewpond.web import budgets
 from dewpond.web.failures import status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page, safe_path
 from dewpond.web.phone.proofs import proof_first, ways_to_prove
 from dewpond.web.phone.sign_in import guest_of, wanted, welcome, with_next
 from dewpond.web.sites import Site, form, site_of, visitor_of
-from dewpond.web.visitors import address_of, device_of
+from dewpond.web.visitors import address_of, device_name, device_of
 
 _PATH: Final = "/sign-in/scan"
 
@@ -41,7 +42,7 @@ class _Next(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    number: int
+    number: Annotated[int, msgspec.Meta(ge=0, le=99)]
 
 
 class _Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,7 @@ async def show_state(request: Request[Any, Any, Any]) -> Response[Any]:
 async def ask_for_code(request: Request[Any, Any, Any]) -> Redirect:
     """A new code for this browser; an older one of its leads nowhere any more."""
     wish: _Next = await form(request, _Next)
+    await budgets.spend_of_address(request, budgets.SCANS)
     site, wall = site_of(request), clock.wall_now()
     async with site.house.db.transaction() as tx:
         begun = await identity.begin_scan(tx, device=device_of(request), address=address_of(request), wall_now=wall)
@@ -191,11 +193,17 @@ async def show_asker(request: Request[Any, Any, Any], scan: FromPath[str]) -> Re
     try:
         async with site.house.db.transaction() as tx:
             asking = await identity.get_scan(tx, from_text("scn", scan), wall_now=wall)
-            ways = await ways_to_prove(tx, session, secrets=site.house.secrets, wall_now=wall)
+            ways = await ways_to_prove(tx, session, wall_now=wall)
     except ScanSpent as refusal:
         return _over(request, "spent", status_of(refusal))
     return page(
-        request, "phone/scan_asks.html", scan=asking, is_fresh=session.is_fresh(wall), ways=ways, next=f"/s/{scan}"
+        request,
+        "phone/scan_asks.html",
+        scan=asking,
+        device=device_name(asking.device),
+        is_fresh=session.is_fresh(wall),
+        ways=ways,
+        next=f"/s/{scan}",
     )
 
 

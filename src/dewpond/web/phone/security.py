@@ -22,12 +22,13 @@ from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.proofs import ways_to_prove
 from dewpond.web.sites import site_of, visitor_of
+from dewpond.web.visitors import device_name
 from dewpond.web.words import gettext, marked, moment, money
 
 _HOW: Final = {
     How.PASSKEY: marked("Signed in by passkey"),
-    How.SCAN: marked("Let in by another device of yours"),
-    How.ONE_TAP: marked("Came in by the sandbox's door"),
+    How.SCAN: marked("Signed in with another device of yours"),
+    How.ONE_TAP: marked("Signed in through the sandbox"),
 }
 
 
@@ -58,7 +59,7 @@ async def security(request: Request[Any, Any, Any]) -> Response[str]:
     async with site.house.db.transaction() as tx:
         sessions = await identity.list_sessions(tx, Realm.PERSON, session.holder_id, wall_now=wall)
         passkeys = await identity.list_passkeys(tx, Realm.PERSON, session.holder_id)
-        ways = await ways_to_prove(tx, session, secrets=site.house.secrets, wall_now=wall)
+        ways = await ways_to_prove(tx, session, wall_now=wall)
         limits = await pay.get_limits(tx, session.holder_id)
     return page(
         request,
@@ -72,7 +73,7 @@ async def security(request: Request[Any, Any, Any]) -> Response[str]:
 
 def _device(one: Session, this: Session) -> _Device:
     return _Device(
-        name=one.device,
+        name=device_name(one.device),
         address=one.address,
         how=gettext(_HOW.get(one.how, "")),
         created_at=one.created_at,

@@ -7,12 +7,14 @@ from litestar import MediaType, Request, Response, get
 
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import STATIC, page, static
-from dewpond.web.words import gettext, language
+from dewpond.web.words import gettext, language, pick_language, speak
 
 
 @get("/manifest.webmanifest", opt=needs(Needs.NOBODY))
 async def manifest(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """How the phone's pages present themselves when they are installed."""
+    """How the phone's pages present themselves when they are installed, in the language that the address names:
+    browsers fetch it without cookies."""
+    speak(pick_language(request.query_params.get("lang"), request.headers.get("accept-language", "")))
     told = {
         "id": "/",
         "name": "Dewpond",

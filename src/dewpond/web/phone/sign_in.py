@@ -15,12 +15,14 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.response import Redirect
 
 from dewpond import identity
-from dewpond.identity import Begun, ChallengeSpent, How, PasskeyRefused, PersonId, PersonNotFound, Realm
+from dewpond.identity import Begun, ChallengeSpent, How, PasskeyRefused, Person, PersonId, PersonNotFound, Realm
 from dewpond.kit import clock, worlds
+from dewpond.kit.budgets import TooManyTries
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import from_text
-from dewpond.web.failures import AccessCodeWrong, NoPasskeyGiven, sentence, status_of
+from dewpond.web import budgets
+from dewpond.web.failures import AccessCodeWrong, NoPasskeyGiven, PersonGone, patience, sentence, status_of
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page, safe_path
 from dewpond.web.sites import form, site_of, visitor_of
@@ -116,6 +118,7 @@ async def sign_in(request: Request[Any, Any, Any]) -> Response[Any]:
 async def ask_to_sign_in(request: Request[Any, Any, Any]) -> Response[Any]:
     """A question to whatever passkey is at hand; no name is asked."""
     await form(request, _Next)
+    await budgets.spend_of_address(request, budgets.CHALLENGES)
     site = site_of(request)
     async with site.house.db.transaction() as tx:
         begun = await identity.begin_sign_in(tx, Realm.PERSON, party=site.party, wall_now=clock.wall_now())
@@ -150,23 +153,33 @@ async def sign_in_by_one_tap(request: Request[Any, Any, Any]) -> Response[Any]:
     try:
         async with site.house.db.transaction() as tx:
             await worlds.require_sandbox(tx)
-            site.check_access_code(tap.access_code)
-            person = await identity.get_person(tx, PersonId(from_text("per", tap.person)))
-            if not person.is_demo:
-                raise PersonNotFound(person=tap.person)
+        await budgets.check_access_code(request, tap.access_code)
+        async with site.house.db.transaction() as tx:
+            person = await _demo_person(tx, tap.person)
             return await welcome(request, tx, person.id, next_, how=How.ONE_TAP, is_proven=False, wall_now=wall)
-    except AccessCodeWrong as refusal:
+    except (AccessCodeWrong, PersonGone, TooManyTries) as refusal:
         return await _ways_in(request, next_, refusal)
+
+
+async def _demo_person(tx: Tx, text: str) -> Person:
+    """Whom a door is for, or `PersonGone`: the page may be older than this world."""
+    try:
+        person = await identity.get_person(tx, PersonId(from_text("per", text)))
+    except PersonNotFound:
+        raise PersonGone from None
+    if not person.is_demo:
+        raise PersonGone
+    return person
 
 
 async def _ways_in(request: Request[Any, Any, Any], next_: str, refusal: Failure | None = None) -> Response[str]:
     """The page, with what went wrong where it belongs."""
     site = site_of(request)
     async with site.house.db.transaction() as tx:
-        people = await identity.newest_demo_people(tx, most=_DOORS) if site.is_sandbox else []
+        people = await identity.list_demo_people(tx, most=_DOORS) if site.is_sandbox else []
     said = "" if refusal is None else sentence(refusal)
-    is_of_code = isinstance(refusal, AccessCodeWrong)
-    return page(
+    is_of_code = isinstance(refusal, AccessCodeWrong | TooManyTries)
+    answer = page(
         request,
         "phone/sign_in.html",
         status=200 if refusal is None else status_of(refusal),
@@ -177,6 +190,8 @@ async def _ways_in(request: Request[Any, Any, Any], next_: str, refusal: Failure
         problem="" if is_of_code else said,
         code_problem=said if is_of_code else "",
     )
+    answer.headers |= patience(refusal)
+    return answer
 
 
 # --- and out ----------------------------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ class Taps:
         self._cookie = site.visitors.cookie_name
         # A code leads to one payment, and confirmations of one payment never share a batch.
         self.batch: Batch[Tap, Payment | None] = Batch(self._carry_out, key=lambda tap: tap.code, crowd=32)
+        site.batches.append(self.batch)
 
     async def answer(self, asked: Asked) -> Answer | None:
         """The answer to a tap that has paid, also to one that had paid before; None leaves it to the pages."""
@@ -119,6 +120,7 @@ def _confirmation(tap: Tap, session: Session | None, code: Code | None, now: Now
         payer_id=PersonId(session.holder_id),
         proof=tap.proof,
         now=now,
+        device_since=session.created_at,
         id=tap.id,
     )
 

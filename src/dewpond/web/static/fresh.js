@@ -2,22 +2,19 @@
 //
 //   <div id="now" hx-get="/desk" hx-trigger="every 5s" hx-swap="outerHTML" data-fresh="5"> … </div>
 //   <p class="live"> … data-live-state … </p>          (macro `live`; its states are those of live.js)
+import { tellState } from "./said.js";
+
 const LATE_ROUNDS = 3;
 
 const part = () => document.querySelector("[data-fresh]");
 let heardAt = Date.now();
 let state = "";
+let lastAnswer = "";
 
 function show(next) {
   if (next === state) return;
   state = next;
-  document.documentElement.dataset.liveNow = next;
-  const { lang } = document.documentElement;
-  const since = new Date(heardAt).toLocaleTimeString(lang || "en", { hour: "2-digit", minute: "2-digit" });
-  for (const place of document.querySelectorAll("[data-live-state]")) {
-    place.dataset.liveState = next;
-    place.textContent = (place.getAttribute(`data-said-${next}`) ?? "").replace("{since}", since);
-  }
+  tellState(state, new Date(heardAt));
 }
 
 function watch() {
@@ -35,6 +32,13 @@ document.addEventListener("htmx:afterRequest", (event) => {
   } else if (state !== "stale") {
     show("reconnecting");
   }
+});
+/** What has not changed stays: whoever is in it by keyboard, or marks a number in it, is not thrown out. */
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (!event.detail.elt?.matches?.("[data-fresh]")) return;
+  const answer = event.detail.serverResponse;
+  if (answer === lastAnswer) event.detail.shouldSwap = false;
+  else lastAnswer = answer;
 });
 setInterval(watch, 1000);
 show("live");

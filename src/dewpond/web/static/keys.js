@@ -2,14 +2,17 @@
 // else; the server is sent a certificate signing request (PKCS #10), which proves it without holding it.
 //
 //   <form method="post" action="/m/1900000109/certificates" data-key data-common-name="1900000109"
-//         data-file-name="apiclient_key.pem" data-said-unsupported data-said-failed>
+//         data-file-name="apiclient_key.pem" data-said-unsupported data-said-failed
+//         data-said-making data-said-made data-said-saved>
 //     <button type="button" data-key-make>…</button>
-//     <a data-key-download hidden>…</a>                    shown once the key is made
-//     <button data-key-send disabled>…</button>            works once the file was taken
+//     <a data-key-download hidden>…</a>                    shown, and at hand, once the key is made
+//     <button data-key-send aria-disabled="true">…</button>     works once the file was taken
+//     <p data-key-said role="status"></p>                  how far it is
 //     <p data-problem role="alert" hidden></p>
 //   </form>
 //
-// data-key-state on the form says none, making, made or saved. The request is put into the hidden field csr.
+// data-key-state on the form says none, making, made or saved. The request is put into the hidden field csr. A button
+// that does nothing yet can still be reached: a disabled one would take the focus from whoever has just pressed it.
 import { Difficulty, sentence, tell } from "./said.js";
 
 const ALGORITHM = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
@@ -65,15 +68,18 @@ function pem(label, buffer) {
 // --- the form --------------------------------------------------------------------------------------------------------
 
 function bind(form) {
-  const [maker, link, sender] = ["make", "download", "send"].map((part) => form.querySelector(`[data-key-${part}]`));
+  const parts = ["make", "download", "send", "said"].map((part) => form.querySelector(`[data-key-${part}]`));
+  const [maker, link, sender, said] = parts;
   const show = (state) => {
     form.dataset.keyState = state;
-    maker.disabled = state === "making";
+    maker.ariaDisabled = String(state === "making");
     link.hidden = !["made", "saved"].includes(state);
-    sender.disabled = state !== "saved";
+    sender.ariaDisabled = String(state !== "saved");
+    said.textContent = form.getAttribute(`data-said-${state}`) ?? "";
   };
 
   maker.addEventListener("click", async () => {
+    if (form.dataset.keyState === "making") return;
     tell(form, "");
     show("making");
     try {
@@ -83,6 +89,7 @@ function bind(form) {
       link.download = form.dataset.fileName ?? "apiclient_key.pem";
       fill(form, request);
       show("made");
+      link.focus();
     } catch (error) {
       show("none");
       tell(form, sentence(form, error.said ?? "failed"));
@@ -91,7 +98,6 @@ function bind(form) {
   link.addEventListener("click", () => show("saved"));
   // A key without its file would be lost with the page: nothing is asked for it before.
   form.addEventListener("submit", (event) => form.dataset.keyState === "saved" || event.preventDefault());
-  addEventListener("pageshow", (event) => event.persisted && location.reload());
   show("none");
 }
 

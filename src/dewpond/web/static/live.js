@@ -2,18 +2,23 @@
 //
 //   <main data-live="/m/1900000109/live?after=4711">
 //     <p data-live-state role="status" data-said-live data-said-reconnecting data-said-ended
-//        data-said-stale="… {since} …"></p>
+//        data-said-stale="… {since} …" data-said-resting="… {since} …"></p>
+//     <p data-live-news role="status" data-said-more="{news} …{count}…"></p>
 //     <ol id="payments" data-live-most="50">…</ol>
 //
 // The stream's events have a position as id and JSON as data:
-//   {"html": {"#payments": {"how": "prepend", "html": "…"}}, "drop" or "drops": …, "reload": true}
+//   {"html": {"#payments": {"how": "prepend", "html": "…"}}, "drop" or "drops": …, "reload": true, "rest": true}
 // `how` is prepend or append (children; data-live-most rows are kept) or replace (the element itself). A piece whose id
-// is on the page already takes that one's place: nothing is shown twice.
+// is on the page already takes that one's place: nothing is shown twice. A list with data-live-sorted keeps its order
+// by each row's data-at. The data-news of a new row is read out, to whoever does not see it come, every few seconds.
+// `rest` says that a newer line of this session takes this one's place: the page waits until somebody comes back to it.
 // Told to others on `document`: dewpond:live (each message), dewpond:drop (those with drops), dewpond:live-state.
-// <html data-live-now="connecting|live|reconnecting|stale|ended"> lets the style sheet mark what may be old.
+// <html data-live-now="connecting|live|reconnecting|stale|resting|ended"> lets the style sheet mark what may be old.
 //
 // Not EventSource: that hides the server's heartbeat (so a dead line looks alive), gives up for good at the first 502
 // of a restart, and a new one in its place cannot be told by header where to begin.
+import { tellState } from "./said.js";
+
 const SILENCE_MS = 40_000; // the server says something every 15 s
 const STALE_MS = 10_000;
 const GOOD_MS = 5_000; // a line that held this long begins with short pauses again
@@ -22,6 +27,7 @@ const LONGEST_PAUSE_MS = 30_000;
 const RELOAD_SPREAD_MS = 2_000;
 // Browsers keep six connections to a server, for all of its tabs: a page that nobody sees gives its own back.
 const HIDDEN_MS = 3_000;
+const NEWS_MS = 5_000;
 
 /** Read an event stream: calls `told({id, data})` for each event, `heard()` for whatever arrives. */
 export async function events(body, { told, heard = () => {} }) {
@@ -57,7 +63,7 @@ class Live {
     this.connection = null;
     this.timer = 0;
     addEventListener("online", () => this.wake(true));
-    addEventListener("pageshow", (event) => event.persisted && this.connect());
+    addEventListener("focus", () => this.isResting && this.wake());
     addEventListener("pagehide", () => this.leave());
     document.addEventListener("visibilitychange", () => (document.hidden ? this.rest() : this.wake()));
     document.addEventListener("resume", () => this.wake());
@@ -80,6 +86,7 @@ class Live {
   async connect() {
     this.leave();
     this.askedAt = Date.now();
+    this.isResting = false;
     const connection = (this.connection = new AbortController());
     try {
       const headers = { accept: "text/event-stream", ...(this.position && { "last-event-id": this.position }) };
@@ -98,6 +105,11 @@ class Live {
   }
 
   retry() {
+    if (this.isResting) {
+      this.leave();
+      this.show("resting");
+      return;
+    }
     this.show(this.isStale() ? "stale" : "reconnecting");
     if (Date.now() - this.askedAt > GOOD_MS) this.tries = 0;
     const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.tries);
@@ -130,7 +142,7 @@ class Live {
   }
 
   watch() {
-    if (this.state === "ended" || document.hidden) return;
+    if (this.state === "ended" || this.isResting || document.hidden) return;
     if (this.connection && this.isSilent()) {
       this.show("stale");
       this.connect();
@@ -145,20 +157,15 @@ class Live {
     for (const [selector, piece] of Object.entries(message.html ?? {})) put(selector, piece);
     announce("live", message);
     if (message.drop || message.drops) announce("drop", message);
+    if (message.rest) this.isResting = true; // the line ends with this
     if (message.reload) setTimeout(() => location.reload(), Math.random() * RELOAD_SPREAD_MS);
   }
 
   show(state) {
     if (state === this.state) return;
     this.state = state;
-    document.documentElement.dataset.liveNow = state;
     const since = new Date(this.heardAt);
-    const { lang } = document.documentElement;
-    const shown = since.toLocaleTimeString(lang || "en", { hour: "2-digit", minute: "2-digit" });
-    for (const place of document.querySelectorAll("[data-live-state]")) {
-      place.dataset.liveState = state;
-      place.textContent = (place.getAttribute(`data-said-${state}`) ?? "").replace("{since}", shown);
-    }
+    tellState(state, since);
     announce("live-state", { state, since });
   }
 }
@@ -181,34 +188,82 @@ function put(selector, { how, html }) {
   template.innerHTML = html;
   const pieces = [...template.content.children];
   if (how === "replace") {
-    if (pieces.length === 1 && pieces[0].isEqualNode(target)) return;
-    swap(target, pieces);
+    if (pieces.length === 1) takePlace(target, pieces[0]);
+    else undisturbed(() => target.replaceWith(...pieces));
   } else {
-    const fresh = pieces.filter((piece) => !replaced(piece));
-    if (how === "prepend") target.prepend(...fresh);
-    else target.append(...fresh);
+    const news = pieces.filter((piece) => piece.dataset.news && piece.dataset.news !== shown(piece)?.dataset.news);
+    if ("liveSorted" in target.dataset) {
+      for (const piece of [...pieces].reverse()) sortIn(target, piece);
+    } else {
+      const fresh = pieces.filter((piece) => {
+        const old = shown(piece);
+        if (old) takePlace(old, piece);
+        return !old;
+      });
+      if (how === "prepend") target.prepend(...fresh);
+      else target.append(...fresh);
+    }
     trim(target, how);
+    hear(news.map((piece) => piece.dataset.news));
   }
   for (const piece of pieces) if (piece.isConnected) globalThis.htmx?.process(piece);
 }
 
-function replaced(piece) {
-  const old = piece.id && document.getElementById(piece.id);
-  if (old && !old.isEqualNode(piece)) swap(old, [piece]);
-  return Boolean(old);
+/** Put a row where its data-at belongs, the newest first. One that is older than all of a list of which only the
+ * beginning is here comes with the rest of it. */
+function sortIn(target, piece) {
+  const old = shown(piece);
+  const row = old ? takePlace(old, piece) : piece;
+  const next = [...target.children].find((other) => other !== row && other.dataset.at <= row.dataset.at);
+  if (!next && !old && document.querySelector(`#${target.id}-more a`)) return;
+  if (next ? next.previousElementSibling !== row : target.lastElementChild !== row) {
+    undisturbed(() => target.insertBefore(row, next ?? null));
+  }
 }
 
-/** Put pieces where an element was; whoever was at something inside of it by keyboard stays there. */
-function swap(old, pieces) {
-  const held = old.contains(document.activeElement) ? document.activeElement.id : "";
-  old.replaceWith(...pieces);
-  if (held) document.getElementById(held)?.focus({ preventScroll: true });
+function shown(piece) {
+  return piece.id ? document.getElementById(piece.id) : null;
+}
+
+/** Put a piece where an element was, unless it is the same; which of them is there now. What somebody opened inside of
+ * it stays open. */
+function takePlace(old, piece) {
+  for (const fold of piece.querySelectorAll("details[id]")) fold.open = shown(fold)?.open ?? fold.open;
+  if (old.isEqualNode(piece)) return old;
+  undisturbed(() => old.replaceWith(piece));
+  return piece;
+}
+
+/** Change the page; whoever was by keyboard at something that was put anew, or moved, stays at it. */
+function undisturbed(change) {
+  const held = document.activeElement;
+  change();
+  if (held?.id && document.activeElement !== held) document.getElementById(held.id)?.focus({ preventScroll: true });
 }
 
 function trim(target, how) {
   const most = Number(target.dataset.liveMost) || Infinity;
   const oldest = how === "prepend" ? "lastElementChild" : "firstElementChild";
   while (target.children.length > most) target[oldest].remove();
+}
+
+// --- what is read out ------------------------------------------------------------------------------------------------
+
+const untold = []; // the newest first
+let pause = 0;
+
+function hear(news) {
+  untold.unshift(...news);
+  if (untold.length && !pause) tellNews();
+}
+
+function tellNews() {
+  const [newest = "", ...others] = untold.splice(0);
+  for (const place of document.querySelectorAll("[data-live-news]")) {
+    const more = place.dataset.saidMore ?? "{news}";
+    place.textContent = others.length ? more.replace("{news}", () => newest).replace("{count}", others.length) : newest;
+  }
+  pause = newest ? setTimeout(tellNews, NEWS_MS) : 0; // it is taken away then, or the same again would not be read
 }
 
 document.querySelectorAll("[data-live]").forEach((root) => new Live(root));

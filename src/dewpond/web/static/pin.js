@@ -5,7 +5,8 @@
 //           pattern="[0-9]{6}" required autocomplete="off"></span>
 //   </form>
 //
-// The sixth digit moves on to the next empty PIN field of the form, or submits it (not with data-pin-wait on the form).
+// The sixth digit moves on to the next empty PIN field of the form, or submits it (not with data-pin-wait on the form);
+// the form's hint says so. That it is sent once is for once.js to see to: each wrong PIN costs one of five tries.
 // data-filled="0…6" on [data-pin-field] lets the style sheet draw six boxes. Whatever was typed is forgotten when the
 // page is left, and nothing keeps it: browsers offer to keep what is typed into password fields, so it is none.
 const LENGTH = 6;
@@ -29,21 +30,9 @@ document.addEventListener("paste", (event) => {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 });
 
-// One tap, one try: each wrong PIN costs one of five.
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (!form.querySelector("input[data-pin]")) return;
-  if (form.getAttribute("aria-busy") === "true") {
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  } else {
-    form.setAttribute("aria-busy", "true");
-  }
-}, true);
-
 addEventListener("pagehide", () => forget(document));
 addEventListener("pageshow", () => forget(document));
-document.addEventListener("htmx:afterRequest", (event) => forget(event.target));
+globalThis.navigation?.addEventListener("navigateerror", () => forget(document)); // the answer was stopped
 
 function goOn(field) {
   const next = [...field.form.querySelectorAll("input[data-pin]")].find((other) => !other.value);
@@ -59,7 +48,6 @@ function mark(field) {
 function forget(place) {
   for (const field of place.querySelectorAll("input[data-pin]")) {
     field.value = "";
-    field.form?.removeAttribute("aria-busy");
     mark(field);
   }
 }

@@ -1,4 +1,4 @@
-// What moves when somebody comes: the pool, and the figures beside it.
+// What moves when somebody comes.
 //
 // On a page that is kept live, `dewpond:drop` lets as many drops fall as there are in its message.
 
@@ -24,15 +24,6 @@ export function drop(pool) {
     if (ended.target.matches(".fall__ring--3")) fall.remove();
   });
   picture.append(fall);
-}
-
-/** Write another text into a figure, and let it be seen that it changed. */
-export function move(figure, text) {
-  if (figure.textContent === text) return;
-  figure.textContent = text;
-  figure.classList.remove("is-moved");
-  void figure.getBoundingClientRect(); // an animation begins again only after the page was laid out without it
-  figure.classList.add("is-moved");
 }
 
 document.addEventListener("dewpond:drop", ({ detail }) => {

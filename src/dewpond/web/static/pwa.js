@@ -1,7 +1,8 @@
 // Installable page: registers the service worker and offers to install.
 //
 //   <html data-worker="/sw.js?v=MARK&lang=en">
-//   <button type="button" data-install hidden>…</button>     shown while the browser would install the page
+//   <button type="button" data-install hidden>…</button>     shown while the browser would install the page; where a
+//                                                            page has none, the browser offers it in its own way
 //   <p data-offline role="status" hidden>…</p>               shown while there is no network
 //
 // <html data-network="online|offline"> tells the same to the style sheet.
@@ -26,7 +27,8 @@ let prompt = null;
 addEventListener("online", showNetwork);
 addEventListener("offline", showNetwork);
 addEventListener("beforeinstallprompt", (event) => {
-  event.preventDefault(); // the page has its own button for it
+  if (!document.querySelector("[data-install]")) return;
+  event.preventDefault();
   prompt = event;
   offer(true);
 });

@@ -3,6 +3,8 @@
 //   <form data-said-cancelled="…" data-said-failed="…">  <p data-problem role="alert" hidden></p>  </form>
 //
 // A sentence that was not brought is replaced by data-said-failed.
+//
+//   <p data-live-state data-zone="Asia/Shanghai" data-said-live="…" data-said-stale="… {since} …"></p>    (macro `live`)
 
 /** A difficulty with the name of its sentence, or with a sentence that the server said. */
 export class Difficulty extends Error {
@@ -25,4 +27,16 @@ export function tell(element, text) {
   if (!place || place.textContent === text) return;
   place.textContent = text;
   place.hidden = !text;
+}
+
+/** Say on every [data-live-state] how the page stands to the present. Since when is told by the page's own zone, as every
+ * other time on it, whatever the device's is; <html data-live-now> tells the style sheet. */
+export function tellState(state, since) {
+  const { dataset, lang } = document.documentElement;
+  dataset.liveNow = state;
+  for (const place of document.querySelectorAll("[data-live-state]")) {
+    const shown = since.toLocaleTimeString(lang || "en", { timeStyle: "short", timeZone: place.dataset.zone });
+    place.dataset.liveState = state;
+    place.textContent = (place.getAttribute(`data-said-${state}`) ?? "").replace("{since}", shown);
+  }
 }

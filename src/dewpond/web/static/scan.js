@@ -105,6 +105,8 @@ class Scanner {
 
   set state(name) {
     this.root.dataset.scanState = name;
+    const frame = this.root.querySelector("[data-scan-frame]");
+    if (frame) frame.hidden = name === "blocked"; // nothing can be held inside of it
   }
 
   async start() {

@@ -1,16 +1,13 @@
-// Theme: light, dark and language are kept by the server in cookies and written into <html data-theme lang>, so a page
-// never flashes (no data-theme: as the device has it). This only makes choosing instant; forms work without it.
+// Theme: light and dark are kept by the server in a cookie and written into <html data-theme>, so a page never flashes (no
+// data-theme: as the device has it). This only makes choosing instant; the form works without it.
 //
 //   <form method="post" action="/settings" data-choice="theme"> <select name="theme">… <button>…</button> </form>
-//   <form method="post" action="/settings" data-choice="lang"> <select name="lang">… <button>…</button> </form>
 //   <meta name="theme-color" data-theme="light" media="(prefers-color-scheme: light)" content="…"> and one for dark
 //
-// A changed theme is shown at once and told to the server behind the page; a changed language loads the page anew.
+// What is chosen is shown at once and told to the server behind the page.
 document.addEventListener("change", (event) => {
-  const form = event.target.form;
-  const choice = form?.dataset.choice;
-  if (choice === "theme") wear(form, new FormData(form).get("theme"));
-  else if (choice === "lang") form.requestSubmit();
+  const { form } = event.target;
+  if (form?.dataset.choice === "theme") wear(form, new FormData(form).get("theme"));
 });
 
 let told = Promise.resolve();

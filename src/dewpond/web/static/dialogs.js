@@ -1,0 +1,29 @@
+// Dialogs: what opens as a popover where there is no script is modal where there is one: the focus stays within, Escape
+// closes it, and the focus is back where it was. The drawer of a narrow console closes by Escape too, and when the focus
+// goes on into the page below it.
+//
+//   <button type="button" popovertarget="sure">…</button>   <dialog id="sure" popover closedby="any"> … </dialog>
+//   <details class="drawer"><summary>…</summary> … </details>
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("button[popovertarget]");
+  const dialog = button?.popoverTargetElement;
+  if (dialog?.localName !== "dialog" || !dialog.showModal) return;
+  event.preventDefault();
+  if (button.popoverTargetAction === "hide") dialog.close();
+  else if (!dialog.open) dialog.showModal();
+});
+
+const drawerOf = (place) => place?.closest?.("details.drawer[open]");
+
+document.addEventListener("keydown", (event) => {
+  const drawer = drawerOf(event.target);
+  if (event.key !== "Escape" || !drawer) return;
+  drawer.open = false;
+  drawer.querySelector("summary").focus();
+});
+
+document.addEventListener("focusout", (event) => {
+  const drawer = drawerOf(event.target);
+  if (drawer && event.relatedTarget && !drawer.contains(event.relatedTarget)) drawer.open = false;
+});
