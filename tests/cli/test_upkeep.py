@@ -14,7 +14,7 @@ import pytest
 
 from dewpond import merchants
 from dewpond.cli.desk import Place, open_desk
-from dewpond.cli.doors import usual_doors
+from dewpond.cli.doors import OpenDoors, usual_doors
 from dewpond.cli.run import _prepare
 from dewpond.cli.running import RunFile, Running, find_running
 from dewpond.cli.snapshots import _without_password, back_up
@@ -156,7 +156,8 @@ def test_each_run_sees_to_the_platform_certificate(shop: Path, dewpond: Type, ds
         told = []
         for prepare in (False, True):
             if prepare:
-                await _prepare(place, None, usual_doors(place.settings), blank=True)
+                opened = OpenDoors(sockets={}, doors=usual_doors(place.settings))
+                await _prepare(place, None, opened, blank=True)
             async with db.transaction() as tx:
                 told.append(len(await merchants.list_platform_certificates(tx, wall_now=clock.wall_now())))
         await db.close()
