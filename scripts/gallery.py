@@ -181,36 +181,37 @@ async def _take_all(sights: list[Sight], out: Path) -> None:
         await _lay_out(chromium, sights, out)
 
 
+_STYLE = (
+    "<!doctype html><meta charset=utf-8><style>body{margin:1rem;font:16px system-ui;background:#8c8c8c}"
+    "h2{margin:1.5rem 0 .5rem}img{width:100%;display:block}"
+    ".w390{display:grid;grid-template-columns:repeat(4,390px);gap:8px;align-items:start}"
+    ".w1280{display:grid;grid-template-columns:repeat(2,788px);gap:8px;align-items:start;margin-top:8px}</style>"
+)
+
+
+def _sheet(sight: Sight, attributes: str = "") -> str:
+    """The eight pictures of a page, beside and under each other."""
+    rows = []
+    for width in SIZES:
+        names = [f"pictures/{sight.name}.{light}.png" for light in LIGHTS if light.width == width]
+        pictures = "".join(f'<img {attributes} src="{name}">' for name in names)
+        rows.append(f"<div class=w{width}>{pictures}</div>")
+    return f"<h2>{html.escape(sight.name)}</h2>{''.join(rows)}"
+
+
 async def _lay_out(chromium: Chromium, sights: list[Sight], out: Path) -> None:
-    """A page of all pictures, and for each sight a sheet of its own."""
-    style = (
-        "<style>body{margin:1rem;font:16px system-ui;background:#8c8c8c}h2{margin:1.5rem 0 .5rem}"
-        ".w390{display:grid;grid-template-columns:repeat(4,390px);gap:8px;align-items:start}"
-        ".w1280{display:grid;grid-template-columns:repeat(2,788px);gap:8px;align-items:start;margin-top:8px}"
-        "img{width:100%;display:block}</style>"
-    )
-    parts = []
+    """A sheet for each of these pages, and one page of all that has been taken until now."""
     page = await chromium.browser.new_page(viewport={"width": 1616, "height": 900})
     with Progress() as progress:
         for sight in progress.track(sights, description="sheets"):
-            rows = (
-                f"<div class=w{width}>"
-                + "".join(
-                    f'<img loading=lazy src="pictures/{sight.name}.{light}.png">'
-                    for light in LIGHTS
-                    if light.width == width
-                )
-                + "</div>"
-                for width in SIZES
-            )
-            parts.append(f"<h2>{html.escape(sight.name)}</h2>{''.join(rows)}")
             alone = out / f"{sight.name}.html"
-            alone.write_text(style + parts[-1].replace("loading=lazy ", ""), encoding="utf-8")
+            alone.write_text(_STYLE + _sheet(sight), encoding="utf-8")
             await page.goto(alone.as_uri())
             await page.screenshot(path=out / f"{sight.name}.png", full_page=True)
             alone.unlink()
     await page.close()
-    (out / "index.html").write_text(f"<!doctype html><meta charset=utf-8>{style}{''.join(parts)}", encoding="utf-8")
+    taken = [sight for sight in every_sight() if (out / f"{sight.name}.png").exists()]
+    (out / "index.html").write_text(_STYLE + "".join(_sheet(one, "loading=lazy") for one in taken), encoding="utf-8")
 
 
 async def _take_pictures(out: Path) -> None:

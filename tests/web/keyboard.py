@@ -10,7 +10,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Locator, Page
+from playwright.async_api import CDPSession, Locator, Page
 
 from browser import Window
 
@@ -20,12 +20,23 @@ _SCRIPT = Path(__file__).with_suffix(".js")
 _TAB, _SHIFT_TAB = 0, 8
 
 
-async def prepare(window: Window) -> None:
-    """Let the pages that this window opens from now on be walked."""
+async def prepare(window: Window) -> CDPSession:
+    """Let the pages that this window opens from now on be walked: the keys for `walk`."""
     await window.context.add_init_script(path=_SCRIPT)
+    return await window.context.new_cdp_session(window.page)
 
 
-async def walk(page: Page, *, and_back: bool = True) -> list[str]:
+async def resize(page: Page, width: int) -> None:
+    """Make the window as wide as that, and wait until the page has noticed."""
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.evaluate(
+        "width => new Promise((done) => {"
+        " const look = () => innerWidth === width ? done() : requestAnimationFrame(look); look() })",
+        width,
+    )
+
+
+async def walk(page: Page, keys: CDPSession, *, and_back: bool = True) -> list[str]:
     """Go around the page by Tab and back: every control is reached, in their order, and seen while it has the focus."""
     names: list[str] = await page.evaluate("(keyboard.still = true, keyboard.begin())")
     if not names:
@@ -33,8 +44,8 @@ async def walk(page: Page, *, and_back: bool = True) -> list[str]:
     # A date is several fields; and once around is over when the first control comes again.
     presses = len(names) + 4 * await page.locator("input[type=date]:visible").count() + 3
     faults: list[str] = []
-    for key, step in ((_TAB, 1), (_SHIFT_TAB, -1))[: 1 + and_back]:
-        stops = await _press(page, key, presses)
+    for modifiers, step in ((_TAB, 1), (_SHIFT_TAB, -1))[: 1 + and_back]:
+        stops = await _press(page, keys, modifiers, presses)
         faults += _round(names, stops, step)
         for stop in stops:
             faults += [f"{stop['name']}: {fault}" for fault in (stop or {}).get("faults", ())]
@@ -42,13 +53,11 @@ async def walk(page: Page, *, and_back: bool = True) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-async def _press(page: Page, key: int, times: int) -> list[Any]:
+async def _press(page: Page, keys: CDPSession, modifiers: int, times: int) -> list[Any]:
     await page.evaluate("keyboard.restart()")
-    keys = await page.context.new_cdp_session(page)
-    press = {"type": "rawKeyDown", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9, "modifiers": key}
+    press = {"type": "rawKeyDown", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9, "modifiers": modifiers}
     for _ in range(times):
         await keys.send("Input.dispatchKeyEvent", press)
-    await keys.detach()
     stops: list[Any] = await page.evaluate("keyboard.end()")
     return stops
 

@@ -13,7 +13,7 @@ from dewpond import openplatform, pay
 from dewpond.kit import clock, worlds
 from dewpond.worker import drain, work
 from web.conftest import Visitors
-from web.keyboard import open_all, prepare, press, tab_to, walk, write
+from web.keyboard import open_all, prepare, press, resize, tab_to, walk, write
 from web.sights import Guide, every_sight
 from web.stories import PIN, tell
 
@@ -44,23 +44,24 @@ async def seat(chromium: Chromium, guide: Guide, visitor: str, width: int = 1280
 # --- every page -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("frame", ["phone", "console", "desk"])
-async def test_every_page_is_walked_by_tab(chromium: Chromium, guide: Guide, frame: str, width: int) -> None:
+async def test_every_page_is_walked_by_tab(chromium: Chromium, guide: Guide, frame: str) -> None:
     wrong: list[str] = []
     sights = [sight for sight in SIGHTS if sight.frame == frame and not sight.press]
     assert sights
     for visitor in dict.fromkeys(sight.visitor for sight in sights):
-        async with seat(chromium, guide, visitor, width) as window:
-            await prepare(window)
+        async with seat(chromium, guide, visitor) as window:
+            page = window.page
+            keys = await prepare(window)
             for sight in (one for one in sights if one.visitor == visitor):
-                answer = await window.page.goto(await guide.address(sight))
+                answer = await page.goto(await guide.address(sight))
                 assert answer is not None
                 assert answer.status == sight.status, sight
-                faults = await walk(window.page, and_back=width == 390)
-                if width == 390:
-                    faults += await open_all(window.page)
-                wrong += [f"{sight.name}: {fault}" for fault in faults]
+                await resize(page, 390)
+                faults = await walk(page, keys) + await open_all(page)
+                await resize(page, 1280)
+                faults += await walk(page, keys, and_back=False)
+                wrong += [f"{sight.name}: {fault}" for fault in dict.fromkeys(faults)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -104,9 +105,9 @@ async def test_a_walk_finds_what_stands_in_the_way(chromium: Chromium, fault: st
 
     async with chromium.new_desk("http://localhost") as window:
         await window.page.route("**/*", answer)
-        await prepare(window)
+        keys = await prepare(window)
         await window.page.goto("/")
-        found = await walk(window.page) + await open_all(window.page)
+        found = await walk(window.page, keys) + await open_all(window.page)
     assert [line for line in found if fault in line], found
 
 
