@@ -48,7 +48,7 @@ LANGUAGES = {"en": "en-US", "zh": "zh-CN"}
 PICTURES = (
     ("phone-checkout", "phone-checkout", (390, 844), 2),
     ("console-today", "console-today", (1280, 800), 1),
-    ("desk-overview", "desk-overview", (1280, 800), 1),
+    ("desk-overview", "desk-overview", (1280, 720), 1),
 )
 
 

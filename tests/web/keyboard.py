@@ -10,20 +10,16 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import CDPSession, Locator, Page
+from playwright.async_api import Locator, Page
 
 from browser import Window
 
 _SCRIPT = Path(__file__).with_suffix(".js")
 
-#: What is held down beside the key.
-_TAB, _SHIFT_TAB = 0, 8
 
-
-async def prepare(window: Window) -> CDPSession:
-    """Let the pages that this window opens from now on be walked: the keys for `walk`."""
+async def prepare(window: Window) -> None:
+    """Let the pages that this window opens from now on be walked."""
     await window.context.add_init_script(path=_SCRIPT)
-    return await window.context.new_cdp_session(window.page)
 
 
 async def resize(page: Page, width: int) -> None:
@@ -36,7 +32,7 @@ async def resize(page: Page, width: int) -> None:
     )
 
 
-async def walk(page: Page, keys: CDPSession, *, and_back: bool = True) -> list[str]:
+async def walk(page: Page, *, and_back: bool = True) -> list[str]:
     """Go around the page by Tab and back: every control is reached, in their order, and seen while it has the focus."""
     names: list[str] = await page.evaluate("(keyboard.still = true, keyboard.begin())")
     if not names:
@@ -44,8 +40,8 @@ async def walk(page: Page, keys: CDPSession, *, and_back: bool = True) -> list[s
     # A date is several fields; and once around is over when the first control comes again.
     presses = len(names) + 4 * await page.locator("input[type=date]:visible").count() + 3
     faults: list[str] = []
-    for modifiers, step in ((_TAB, 1), (_SHIFT_TAB, -1))[: 1 + and_back]:
-        stops = await _press(page, keys, modifiers, presses)
+    for step in (1, -1)[: 1 + and_back]:
+        stops = await _press(page, step, presses)
         faults += _round(names, stops, step)
         for stop in stops:
             faults += [f"{stop['name']}: {fault}" for fault in (stop or {}).get("faults", ())]
@@ -53,11 +49,15 @@ async def walk(page: Page, keys: CDPSession, *, and_back: bool = True) -> list[s
     return list(dict.fromkeys(faults))
 
 
-async def _press(page: Page, keys: CDPSession, modifiers: int, times: int) -> list[Any]:
+async def _press(page: Page, step: int, times: int) -> list[Any]:
+    """Hold Tab down until it has been repeated that often; with Shift for the way back."""
     await page.evaluate("keyboard.restart()")
-    press = {"type": "rawKeyDown", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9, "modifiers": modifiers}
+    if step < 0:
+        await page.keyboard.down("Shift")
     for _ in range(times):
-        await keys.send("Input.dispatchKeyEvent", press)
+        await page.keyboard.down("Tab")
+    await page.keyboard.up("Tab")
+    await page.keyboard.up("Shift")
     stops: list[Any] = await page.evaluate("keyboard.end()")
     return stops
 

@@ -52,15 +52,15 @@ async def test_every_page_is_walked_by_tab(chromium: Chromium, guide: Guide, fra
     for visitor in dict.fromkeys(sight.visitor for sight in sights):
         async with seat(chromium, guide, visitor) as window:
             page = window.page
-            keys = await prepare(window)
+            await prepare(window)
             for sight in (one for one in sights if one.visitor == visitor):
                 answer = await page.goto(await guide.address(sight))
                 assert answer is not None
                 assert answer.status == sight.status, sight
                 await resize(page, 390)
-                faults = await walk(page, keys) + await open_all(page)
+                faults = await walk(page) + await open_all(page)
                 await resize(page, 1280)
-                faults += await walk(page, keys, and_back=False)
+                faults += await walk(page, and_back=False)
                 wrong += [f"{sight.name}: {fault}" for fault in dict.fromkeys(faults)]
     assert not wrong, "\n".join(wrong)
 
@@ -105,9 +105,9 @@ async def test_a_walk_finds_what_stands_in_the_way(chromium: Chromium, fault: st
 
     async with chromium.new_desk("http://localhost") as window:
         await window.page.route("**/*", answer)
-        keys = await prepare(window)
+        await prepare(window)
         await window.page.goto("/")
-        found = await walk(window.page, keys) + await open_all(window.page)
+        found = await walk(window.page) + await open_all(window.page)
     assert [line for line in found if fault in line], found
 
 
