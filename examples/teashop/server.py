@@ -354,7 +354,7 @@ def _tidy(shop: Shop) -> None:
         try:
             shop.close_overdue()
             shop.chase_refunds()
-        except Exception as error:  # noqa: BLE001 - in a second, then
+        except Exception as error:  # noqa: BLE001 - said aloud, and tried again in a second
             say(f"tidying up: {type(error).__name__}: {error}")
 
 

@@ -251,7 +251,7 @@ class Shop:
             except ShopProblem as problem:
                 say(f"order {number}: is not to be closed: {problem}")
                 self._ask_about(self.find(number))
-            except Exception as error:  # noqa: BLE001 - later, then
+            except Exception as error:  # noqa: BLE001 - one order must not hold up the others; it is tried again in a second
                 say(f"order {number}: cannot be closed now: {error}")
 
     def chase_refunds(self) -> None:

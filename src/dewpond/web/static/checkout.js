@@ -12,6 +12,7 @@
 //
 // Where a person can mend it (a wrong PIN), it is said in the form; where things stand otherwise by now (too late, not
 // enough in the wallet), the page is loaded anew and says how. Without JavaScript the form is sent as any other.
+import { free, setBusy } from "./once.js";
 import { sentence, tell } from "./said.js";
 
 const MENDED_HERE = new Set([
@@ -49,8 +50,7 @@ async function pay(form) {
   const problem = await send(form);
   if (!problem) return; // on the way to another page
   sending.delete(form);
-  setBusy(form, false);
-  delete form.dataset.sent;
+  free(form);
   const pin = form.elements.namedItem("pin");
   if (pin) {
     pin.value = "";
@@ -76,11 +76,4 @@ async function send(form) {
   else if (reply.status >= 500 || reply.ok) return sentence(form, "failed");
   else location.replace(form.dataset.pays);
   return "";
-}
-
-function setBusy(form, isBusy) {
-  for (const part of [form, ...form.querySelectorAll("button")]) {
-    if (isBusy) part.setAttribute("aria-busy", "true");
-    else part.removeAttribute("aria-busy");
-  }
 }

@@ -20,12 +20,14 @@ globalThis.navigation?.addEventListener("navigateerror", () => {
   document.querySelectorAll("form[data-sent]").forEach(free);
 });
 
-function free(form) {
+/** Let a form be sent again. */
+export function free(form) {
   delete form.dataset.sent;
   setBusy(form, false);
 }
 
-function setBusy(form, isBusy) {
+/** Show that a form's answer is on its way, or no more. */
+export function setBusy(form, isBusy) {
   for (const part of [form, ...form.querySelectorAll("button")]) {
     if (isBusy) part.setAttribute("aria-busy", "true");
     else part.removeAttribute("aria-busy");
