@@ -155,16 +155,17 @@ globalThis.keyboard = (() => {
       return controls.map(nameOf);
     },
 
-    /** Write down from now on where the focus is after each Tab. */
-    restart() {
+    /** Write down from now on where the focus is, beginning with the first control, or the last one for the way back. */
+    restart(step) {
+      controls.at(step > 0 ? 0 : -1).focus();
       stops = [];
       isWalking = true;
     },
 
-    /** Where the focus was after each Tab; null where it had left the page. */
+    /** Where the focus was before each Tab and after the last; null where it had left the page. */
     end() {
       isWalking = false;
-      return [...stops.slice(1), stop()];
+      return [...stops, stop()];
     },
 
     /** What no walk shows: what only a pointer can work, what cannot be scrolled, an order that jumps. */

@@ -33,11 +33,11 @@ async def resize(page: Page, width: int) -> None:
 
 
 async def walk(page: Page, *, and_back: bool = True) -> list[str]:
-    """Go around the page by Tab and back: every control is reached, in their order, and seen while it has the focus."""
+    """Go through the page by Tab and back: every control is reached, in their order, and seen while it has the focus."""
     names: list[str] = await page.evaluate("(keyboard.still = true, keyboard.begin())")
     if not names:
         return ["there is nothing to reach"]
-    # A date is several fields; and once around is over when the first control comes again.
+    # A date is several fields; and who is out of the page comes in again where it begins.
     presses = len(names) + 4 * await page.locator("input[type=date]:visible").count() + 3
     faults: list[str] = []
     for step in (1, -1)[: 1 + and_back]:
@@ -51,7 +51,8 @@ async def walk(page: Page, *, and_back: bool = True) -> list[str]:
 
 async def _press(page: Page, step: int, times: int) -> list[Any]:
     """Hold Tab down until it has been repeated that often; with Shift for the way back."""
-    await page.evaluate("keyboard.restart()")
+    # From one end to the other: a focus that left the page is handed back to it some time later, between other keys.
+    await page.evaluate("step => keyboard.restart(step)", step)
     if step < 0:
         await page.keyboard.down("Shift")
     for _ in range(times):
@@ -63,12 +64,12 @@ async def _press(page: Page, step: int, times: int) -> list[Any]:
 
 
 def _round(names: list[str], stops: list[Any], step: int) -> list[str]:
-    """What is wrong with the order: it may begin anywhere, and must come to every control, one after the other."""
+    """What is wrong with the order: from the end where it begins it must come to every control, one after the other."""
     numbers = [stop["index"] for stop in stops if stop and stop["index"] >= 0]  # a scrolled region is nobody's number
     order = [number for number, _ in itertools.groupby(numbers)]
     if not order:
         return ["the focus goes nowhere"]
-    wanted = [(order[0] + step * place) % len(names) for place in range(len(names))]
+    wanted = list(range(len(names)))[::step]
     if order[: len(names)] == wanted:
         return []
     missed = [f"{names[number]}: is not reached" for number in wanted if number not in order]
