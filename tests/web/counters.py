@@ -100,7 +100,7 @@ async def pay_by_pin(client: Any, opened: Opened, pin: str = PIN, **headers: str
 
 async def money_of(house: Any, person: Any) -> int:
     """What is in somebody's wallet, in minor units."""
-    from dewpond.web.phone.wallets import read_balance
+    from dewpond.web.wallets import read_balance
 
     async with house.db.transaction() as tx:
         return (await read_balance(tx, person.id)).minor

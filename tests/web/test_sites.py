@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from jinja2.meta import find_referenced_templates
 
 from dewpond.kit.worlds import World
 from dewpond.web import Porch, create_phone_site, pages, warm_up, words
@@ -104,16 +105,6 @@ async def test_zero_bytes_go_no_further(phone: Any) -> None:
     assert (await phone.send_form("/settings", lang="en", next="/\0")).status_code == 422
 
 
-async def test_static_files_are_kept_for_ever_under_a_name_of_their_release(phone: Any) -> None:
-    text = (await phone.get("/offline")).text
-    address = text.split('stylesheet" href="/static/', 1)[1].split('"', 1)[0]
-    answer = await phone.get(f"/static/{address}")
-    assert answer.status_code == 200
-    assert "immutable" in answer.headers["cache-control"]
-    assert (await phone.get("/static/../pages.py")).status_code == 404
-    assert (await phone.get("/static/%2e%2e/pages.py")).status_code == 404
-
-
 async def test_a_form_with_fields_of_its_own_invention_is_refused(phone: Any) -> None:
     answer = await phone.send_form("/settings", lang="en", is_operator="1")
     assert answer.status_code == 422
@@ -126,6 +117,19 @@ def test_a_site_that_is_warm_has_every_template_compiled_and_both_languages_read
     assert environment.cache is not None
     assert len(environment.cache) == len(environment.list_templates()) > 50
     assert words._catalogue.cache_info().currsize == len(Language)
+
+
+def test_the_templates_of_phone_console_and_desk_take_nothing_of_each_other() -> None:
+    """As with their modules: what two of them need lies in `macros/`, `layout/` or `staff/`."""
+    environment, faces = pages._environment(), {"phone", "console", "desk"}
+    assert environment.loader is not None
+    offenders = []
+    for name in environment.list_templates():
+        text, _, _ = environment.loader.get_source(environment, name)
+        taken = find_referenced_templates(environment.parse(text))
+        strange = faces - {name.partition("/")[0]}
+        offenders += [f"{name} takes {other}" for other in taken if other and other.partition("/")[0] in strange]
+    assert offenders == []
 
 
 async def test_at_a_bare_address_no_passkey_is_offered_and_a_pin_does(house: Any, world: World) -> None:

@@ -10,6 +10,8 @@ class Needs(StrEnum):
     """What a visitor must be. For a merchant's console a `Capability` of that merchant stands in its place."""
 
     NOBODY = "nobody"
+    #: Whoever has signed in at this site, on pages that both sites have.
+    SOMEBODY = "somebody"
     PERSON = "person"
     STAFF = "staff"
     OPERATOR = "operator"

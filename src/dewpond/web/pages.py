@@ -1,9 +1,9 @@
 """Pages: Jinja templates, filled in and sent. What a template may call is listed in `_environment`."""
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from litestar import MediaType, Request, Response
@@ -12,26 +12,10 @@ from litestar.response.base import ASGIResponse
 
 from dewpond.web import words
 from dewpond.web.notes import NOTES, note_cookie, take_note
+from dewpond.web.statics import static, static_mark
 from dewpond.web.words import Language
 
 _HERE: Final = Path(__file__).parent
-STATIC: Final = _HERE / "static"
-
-
-@cache
-def static_mark() -> str:
-    """A name for the whole of static files: another release has another, so browsers may keep them for ever."""
-    digest = hashlib.sha256()
-    for path in sorted(STATIC.rglob("*")):
-        if path.is_file():
-            digest.update(path.relative_to(STATIC).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def static(name: str) -> str:
-    """The address of a static file. Modules find each other by relative addresses."""
-    return f"/static/{static_mark()}/{name}"
 
 
 @cache
@@ -72,8 +56,8 @@ def render(template: str, **context: Any) -> str:
 
 
 def warm_up() -> None:
-    """Compile every template and read what languages need, so that the first visitors wait for none of it. Takes about
-    a second of one processor and may run in a thread of its own, beside requests."""
+    """Compile every template, compress what is static and read what languages need, so that the first visitors wait for
+    none of it. Takes about a second of one processor and may run in a thread of its own, beside requests."""
     environment = _environment()
     for name in environment.list_templates():
         environment.get_template(name)
@@ -129,3 +113,13 @@ def safe_path(text: str, otherwise: str = "/") -> str:
     """A path of this site, or `otherwise`: what comes from outside never leads elsewhere."""
     fine = text.startswith("/") and not text.startswith("//") and text.isascii() and text.isprintable()
     return text if fine and "\\" not in text and len(text) <= 500 else otherwise
+
+
+def wanted(request: Request[Any, Any, Any]) -> str:
+    """Where the visitor was going, as `next` in the address says."""
+    return safe_path(request.query_params.get("next", "/"))
+
+
+def with_next(path: str, next_: str) -> str:
+    """A page that leads on to another one afterwards."""
+    return path if next_ == "/" else f"{path}{'&' if '?' in path else '?'}next={quote(next_, safe='/')}"

@@ -6,9 +6,10 @@ import msgspec
 from litestar import Request, post
 from litestar.response import Redirect
 
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import safe_path
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 from dewpond.web.words import Language
 
 _YEAR: Final = 365 * 24 * 3600

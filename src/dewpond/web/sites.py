@@ -9,18 +9,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 from litestar import Litestar, MediaType, Request, Response
 from litestar.config.compression import CompressionConfig
 from litestar.connection import ASGIConnection
-from litestar.datastructures import CacheControlHeader, State
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.response import Redirect
-from litestar.static_files import create_static_files_router
 
 from dewpond import merchants
 from dewpond.identity import Realm, RelyingParty
@@ -32,7 +31,8 @@ from dewpond.web import failures, words
 from dewpond.web.house import House
 from dewpond.web.live import Live
 from dewpond.web.needs import NEEDS, Need, Needs
-from dewpond.web.pages import STATIC, page, safe_path, static_mark
+from dewpond.web.pages import page, safe_path, with_next
+from dewpond.web.statics import static_file
 from dewpond.web.visitors import Visitor, Visitors
 
 log = structlog.get_logger(__name__)
@@ -73,6 +73,7 @@ class Site:
         self.house = house
         #: "phone" or "staff".
         self.name = name
+        self.realm = realm
         self.origin = origin
         self.is_sandbox = is_sandbox
         #: The event streams of the consoles; the phone has none.
@@ -109,21 +110,16 @@ def visitor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor:
     return visitor
 
 
+def guest_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor | None:
+    """Who visits a page that is for nobody in particular, if anybody."""
+    visitor: Visitor | None = connection.scope["state"]["visitor"]
+    return visitor
+
+
 def merchant_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Merchant:
     """Whose console a page belongs to; only where the route needs a capability."""
     merchant: Merchant = connection.scope["state"]["merchant"]
     return merchant
-
-
-async def form(request: Request[Any, Any, Any], kind: type[Any]) -> Any:
-    """What a form says, as a struct; `FormInvalid` where a field is missing, unreadable or unknown."""
-    given = await request.form()
-    if any(isinstance(value, str) and "\0" in value for value in given.values()):
-        raise failures.FormInvalid(problem="a zero byte")  # PostgreSQL keeps none
-    try:
-        return msgspec.convert({name: given[name] for name in given}, kind, strict=False)
-    except msgspec.ValidationError as bad:
-        raise failures.FormInvalid(problem=str(bad)) from None
 
 
 # --- who may come -----------------------------------------------------------------------------------------------------
@@ -172,8 +168,7 @@ def _sign_in_first(request: Request[Any, Any, Any], _error: _SignInFirst) -> Res
     # After a form the way back leads to the page it stood on.
     came_from = request.url.path if request.method == "GET" else _path_of(request.headers.get("referer", ""))
     query = f"?{request.url.query}" if request.method == "GET" and request.url.query else ""
-    wanted = safe_path(came_from + query)
-    target = "/sign-in" if wanted == "/" else f"/sign-in?next={_quoted(wanted)}"
+    target = with_next("/sign-in", safe_path(came_from + query))
     if request.headers.get("hx-request"):
         return Response("", status_code=200, headers={"HX-Redirect": target}, media_type=MediaType.HTML)
     return Redirect(target, status_code=303)
@@ -185,10 +180,6 @@ def _path_of(address: str) -> str:
         return urlsplit(address).path
     except ValueError:
         return ""
-
-
-def _quoted(path: str) -> str:
-    return quote(path, safe="/")
 
 
 def _refused(request: Request[Any, Any, Any], failure: Failure) -> Response[Any]:
@@ -413,17 +404,11 @@ def create_site(
     for route in routes:
         if NEEDS not in route.opt:
             raise ValueError(f"{route} does not say whom it is for")
-    statics = create_static_files_router(
-        path=f"/static/{static_mark()}",
-        directories=[STATIC],
-        cache_control=CacheControlHeader(max_age=31_536_000, public=True, immutable=True),
-        include_in_schema=False,
-    )
     app = Litestar(
-        route_handlers=[*routes, statics],
+        route_handlers=[*routes, static_file],
         guards=[_admit],
         exception_handlers={_SignInFirst: _sign_in_first, Failure: _refused, HTTPException: _missed, Exception: _fault},
-        compression_config=CompressionConfig(backend="gzip", gzip_compress_level=6, exclude_opt_key="live"),
+        compression_config=CompressionConfig(backend="gzip", gzip_compress_level=6, exclude_opt_key="as_it_is"),
         request_max_body_size=_BODY_BYTES,
         state=State({"site": site, **held}),
         openapi_config=None,

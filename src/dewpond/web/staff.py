@@ -2,12 +2,12 @@
 
 from dewpond.identity import Realm
 from dewpond.kit.worlds import World
-from dewpond.web import console, desk, settings
+from dewpond.web import console, desk, entrance, settings
 from dewpond.web.house import House
 from dewpond.web.live import Live
 from dewpond.web.sites import Porch, Site, create_site
 
-ROUTES = [*settings.ROUTES, *console.ROUTES, *desk.ROUTES]
+ROUTES = [*settings.ROUTES, *entrance.ROUTES, *console.ROUTES, *desk.ROUTES]
 
 
 def create_staff_site(house: House, world: World) -> Porch:

@@ -6,7 +6,6 @@ It is the only one of people's pages that is served over plain http, because it 
 from pathlib import Path
 from typing import Any
 
-import segno
 from litestar import Request, Response, get
 
 from dewpond.identity import Realm
@@ -14,6 +13,7 @@ from dewpond.kit.worlds import World
 from dewpond.web.house import House
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import page
+from dewpond.web.qr import qr_picture
 from dewpond.web.sites import Porch, Site, create_site
 
 
@@ -21,8 +21,8 @@ from dewpond.web.sites import Porch, Site, create_site
 async def trust(request: Request[Any, Any, Any]) -> Response[str]:
     """How to install the certificate, and where to go then."""
     world: World = request.app.state.world
-    picture = segno.make(world.public_url, error="m").svg_data_uri(border=2)
-    return page(request, "phone/trust.html", phone_url=world.public_url, staff_url=world.staff_url, picture=picture)
+    url = world.public_url
+    return page(request, "phone/trust.html", phone_url=url, staff_url=world.staff_url, picture=qr_picture(url))
 
 
 @get("/authority.crt", opt=needs(Needs.NOBODY))

@@ -14,20 +14,18 @@ from dewpond.kit.failures import Failure
 from dewpond.merchants import Capability, Deed, Merchant
 from dewpond.pay import StandingCode, StandingCodeEnded, StandingCodeTitleInvalid, StandingCodeUnknown
 from dewpond.web.acts import note_act
-from dewpond.web.console.posters import draw_poster, qr_picture
+from dewpond.web.console.posters import draw_poster
 from dewpond.web.console.shops import shop_page
 from dewpond.web.failures import sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, merchant_of, site_of
+from dewpond.web.qr import qr_picture
+from dewpond.web.sites import merchant_of, site_of
 
 
 class _Title(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
-
-
-class _Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
 
 
 @get("/m/{mchid:str}/codes", opt=needs(Capability.CODES))
@@ -42,7 +40,7 @@ async def _codes(request: Request[Any, Any, Any], refusal: Failure | None = None
         found = await pay.list_standing_codes(tx, merchant.id)
         world = await worlds.get_world(tx)
     is_near = worlds.is_near(world.public_url)
-    shown = [(one, qr_picture(_link(world.public_url, one))) for one in found if one.ended_at is None]
+    shown = [(one, qr_picture(_link(world.public_url, one), for_paper=True)) for one in found if one.ended_at is None]
     return shop_page(
         request,
         "console/codes.html",
@@ -106,7 +104,7 @@ async def poster(request: Request[Any, Any, Any], code: FromPath[str]) -> Respon
 async def take_down(request: Request[Any, Any, Any], code: FromPath[str]) -> Redirect:
     """Take a code down: from now on a scan says so."""
     merchant = merchant_of(request)
-    await form(request, _Nothing)
+    await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
         now = await worlds.read_clocks(tx)
         await pay.end_standing_code(tx, merchant.id, code, now=now)

@@ -20,9 +20,10 @@ from dewpond.pay import Payment, PaymentId
 from dewpond.web.acts import note_act
 from dewpond.web.attempts import outcome_of
 from dewpond.web.console.shops import read_place, shop_page, write_place
+from dewpond.web.forms import form
 from dewpond.web.needs import needs
 from dewpond.web.pages import go, safe_path
-from dewpond.web.sites import form, merchant_of, site_of
+from dewpond.web.sites import merchant_of, site_of
 
 _PAGE: Final = 50
 

@@ -15,12 +15,13 @@ from dewpond.kit import clock
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.merchants import PasswordWeak, SignInLocked, SignInRefused
+from dewpond.web.ceremonies import PasskeyAnswer, asked
 from dewpond.web.console.proofs import must_prove
 from dewpond.web.failures import NoPasskeyGiven, PasswordsDiffer, ProofStale, sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
-from dewpond.web.phone.sign_in import PasskeyAnswer, asked
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
 from dewpond.web.visitors import Visitor, device_name, device_of
 
 
@@ -29,14 +30,6 @@ class _NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     again: str
     #: The one until now; empty where there is none yet.
     current: str = ""
-
-
-class _Answer(PasskeyAnswer, frozen=True, forbid_unknown_fields=True):
-    """What an authenticator said."""
-
-
-class _Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
 
 
 @get("/", opt=needs(Needs.STAFF))
@@ -124,7 +117,7 @@ async def change_password(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/account/passkeys/challenge", status_code=200, opt=needs(Needs.STAFF))
 async def ask_for_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
     """A question to an authenticator that is to become one of this member's passkeys."""
-    await form(request, _Nothing)
+    await form(request, Nothing)
     site, visitor, wall = site_of(request), visitor_of(request), clock.wall_now()
     assert visitor.member is not None
     async with site.house.db.transaction() as tx:
@@ -144,7 +137,7 @@ async def ask_for_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/account/passkeys", status_code=303, opt=needs(Needs.STAFF))
 async def add_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
     """Take the authenticator's answer."""
-    answer: _Answer = await form(request, _Answer)
+    answer: PasskeyAnswer = await form(request, PasskeyAnswer)
     site, visitor = site_of(request), visitor_of(request)
     try:
         challenge_id, response = answer.given()
@@ -167,7 +160,7 @@ async def add_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/account/passkeys/{passkey_id:uuid}/removal", status_code=303, opt=needs(Needs.STAFF))
 async def remove_passkey(request: Request[Any, Any, Any], passkey_id: FromPath[UUID]) -> Response[Any]:
     """Let a passkey open nothing any more; the last one only where there is a password."""
-    await form(request, _Nothing)
+    await form(request, Nothing)
     visitor = visitor_of(request)
     member = visitor.member
     assert member is not None
@@ -184,7 +177,7 @@ async def remove_passkey(request: Request[Any, Any, Any], passkey_id: FromPath[U
 @post("/account/sessions/{session_id:uuid}/end", status_code=303, opt=needs(Needs.STAFF))
 async def end_session(request: Request[Any, Any, Any], session_id: FromPath[UUID]) -> Redirect:
     """Sign one of one's own devices out."""
-    await form(request, _Nothing)
+    await form(request, Nothing)
     visitor = visitor_of(request)
     async with site_of(request).house.db.transaction() as tx:
         holder = visitor.session.holder_id
@@ -195,7 +188,7 @@ async def end_session(request: Request[Any, Any, Any], session_id: FromPath[UUID
 @post("/account/sessions/others/end", status_code=303, opt=needs(Needs.STAFF))
 async def end_others(request: Request[Any, Any, Any]) -> Redirect:
     """Sign every other one of one's own devices out."""
-    await form(request, _Nothing)
+    await form(request, Nothing)
     async with site_of(request).house.db.transaction() as tx:
         await identity.end_other_sessions(tx, visitor_of(request).session, wall_now=clock.wall_now())
     return go("/account", said="others-signed-out")

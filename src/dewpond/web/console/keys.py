@@ -18,9 +18,10 @@ from dewpond.web.acts import note_act
 from dewpond.web.console.proofs import Provable, proof_first
 from dewpond.web.console.shops import shop_page
 from dewpond.web.failures import FormInvalid, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, merchant_of, site_of
+from dewpond.web.sites import merchant_of, site_of
 from dewpond.web.words import gettext, marked
 
 #: How much of a refused request is shown again.

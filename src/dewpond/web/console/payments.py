@@ -27,10 +27,11 @@ from dewpond.web.attempts import outcome_of
 from dewpond.web.console.pool import address_of
 from dewpond.web.console.shops import read_place, shop_page, shown, write_place
 from dewpond.web.failures import FormInvalid, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.live import settled
 from dewpond.web.needs import needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, merchant_of, site_of
+from dewpond.web.sites import merchant_of, site_of
 
 _PAGE: Final = 50
 _REFUSALS: Final = (
@@ -141,7 +142,7 @@ async def _payment(
         asked = await pay.get_request(tx, merchant.id, one.id)
         refunds = await pay.list_refunds(tx, merchant.id, one.id)
         payer = None if one.payer_id is None else await identity.get_person(tx, one.payer_id)
-        in_pool = "" if payer is None else await address_of(tx, merchant, payer.id, now.wall)
+        in_pool = "" if payer is None else await address_of(tx, merchant, payer.id)
         told = await _told(tx, one, [asked.notify_url, *(refund.notify_url or "" for refund in refunds)])
         keys = [pay.payment_entry_key(one.id), *(pay.refund_entry_key(refund.id) for refund in refunds)]
         walked = await ledger.walk_entries(tx, keys)

@@ -1,4 +1,4 @@
-"""Posters: a printed code as a picture of its own, A5, for a printer's shop; and codes as pictures on pages."""
+"""Posters: a printed code as a picture of its own, A5, for a printer's shop."""
 
 import re
 import unicodedata
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-import segno
-from markupsafe import Markup
 
 from dewpond.web.pages import render
+from dewpond.web.qr import qr_code
 
 #: The poster's unit is a tenth of a millimetre: A5 is 1480 by 2100.
 _WIDTH: Final = 1480
@@ -38,14 +37,9 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return round(self.size * _LINE)
 
 
-def qr_picture(link: str) -> Markup:
-    """A code as SVG, without a style of its own; the words beside it are the page's."""
-    return Markup(segno.make(link, error="q", micro=False).svg_inline(border=2, omitsize=True))  # noqa: S704 - made here of modules alone
-
-
 def draw_poster(shop: str, title: str, link: str) -> str:
     """An SVG document that needs nothing besides, whatever shop and title are called."""
-    code = segno.make(link, error="q", micro=False)
+    code = qr_code(link, for_paper=True)
     size = code.symbol_size(border=0)[0]
     dark = [f"M{x} {y}h1v1h-1z" for y, row in enumerate(code.matrix) for x, is_dark in enumerate(row) if is_dark]
     return render(

@@ -12,7 +12,6 @@ in a new sandbox, has nothing by which to prove anything, and is not asked.
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -23,22 +22,20 @@ from dewpond.kit import clock
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.merchants import SignInLocked, SignInRefused, StaffMember
+from dewpond.web.ceremonies import PasskeyAnswer, asked
 from dewpond.web.failures import ProofStale, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
-from dewpond.web.pages import go, page, safe_path
-from dewpond.web.phone.sign_in import asked, wanted
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.pages import go, page, safe_path, wanted
+from dewpond.web.sites import site_of, visitor_of
 from dewpond.web.visitors import Visitor
 from dewpond.web.words import gettext
 
 
-class Provable(msgspec.Struct, frozen=True, kw_only=True):
-    """A form that may bring a proof of its sender along. What else it says is text."""
+class Provable(PasskeyAnswer, frozen=True, kw_only=True):
+    """A form that may bring a proof of its sender along, by passkey or by password. What else it says is text."""
 
     proof_password: str = ""
-    #: Of a passkey, as `passkeys.js` sends it.
-    challenge_id: UUID | None = None
-    response: str = ""
 
 
 class _Onward(Provable, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -32,13 +32,14 @@ from dewpond.merchants import (
     WorksHere,
 )
 from dewpond.web.acts import note_act
-from dewpond.web.console.posters import qr_picture
 from dewpond.web.console.proofs import Provable, proof_first
 from dewpond.web.console.shops import shop_page
 from dewpond.web.failures import sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, merchant_of, site_of, visitor_of
+from dewpond.web.qr import qr_picture
+from dewpond.web.sites import merchant_of, site_of, visitor_of
 from dewpond.web.words import gettext
 
 

@@ -18,11 +18,12 @@ from dewpond.kit.ids import new_id
 from dewpond.kit.wishes import CLOCK_MOVE, ClockMove, Wish, WishEnded, WishOpen
 from dewpond.merchants import Deed
 from dewpond.web.acts import note_act
-from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
+from dewpond.web.desk.frame import desk_page, operator_of, read_desk
 from dewpond.web.failures import StepInvalid, sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 
 #: The furthest one step goes. SDKs are tried with certificates of five years.
 _FURTHEST: Final = timedelta(days=3_660)

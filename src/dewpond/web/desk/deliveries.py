@@ -17,11 +17,12 @@ from dewpond.merchants import Deed, Merchant, MerchantId
 from dewpond.openplatform import Delivery, DeliveryId, DeliveryNotFound, DeliveryStatus
 from dewpond.web.acts import note_act
 from dewpond.web.attempts import outcome_of
-from dewpond.web.desk.frame import Nothing, desk_page, read_desk
+from dewpond.web.desk.frame import desk_page, read_desk
 from dewpond.web.desk.sums import sums_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 
 _PAGE: Final = 50
 #: Those that were given up are looked for among all there ever were.

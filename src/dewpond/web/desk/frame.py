@@ -16,10 +16,6 @@ from dewpond.web.pages import page
 from dewpond.web.sites import site_of, visitor_of
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A form of one button."""
-
-
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
     """What the frame shows, and what its handlers go by."""
 

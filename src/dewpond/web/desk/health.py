@@ -17,12 +17,13 @@ from dewpond.kit.worlds import Server
 from dewpond.merchants import Deed
 from dewpond.reservoir import Takings
 from dewpond.web.acts import note_act
-from dewpond.web.desk.frame import Nothing, desk_page, read_desk
+from dewpond.web.desk.frame import desk_page, read_desk
 from dewpond.web.desk.holdings import books
 from dewpond.web.desk.sums import sums_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 
 #: Stuck work that the page lists; the rest is counted.
 _LISTED: Final = 10

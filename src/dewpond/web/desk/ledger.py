@@ -20,13 +20,14 @@ from dewpond.kit.wishes import Wish, WishEnded, WishOpen
 from dewpond.ledger import AccountCode, EntryKey, StatementLine, TrialBalance, WalkedEntry
 from dewpond.merchants import Deed, Merchant
 from dewpond.web.acts import note_act
-from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
+from dewpond.web.desk.frame import desk_page, operator_of, read_desk
 from dewpond.web.desk.holdings import Holding, holdings
 from dewpond.web.desk.holdings import books as books_of
 from dewpond.web.desk.sums import sums_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 from dewpond.web.words import gettext, marked
 
 _LINES: Final = 20

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-import segno
+from markupsafe import Markup
 
 from dewpond import merchants
 from dewpond.kit.db import Tx
 from dewpond.merchants import StaffId, StaffMember
 from dewpond.web.desk.frame import Desk
+from dewpond.web.qr import qr_picture
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +22,9 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
     @property
-    def picture(self) -> str:
-        """A QR code, as the address of a picture."""
-        return segno.make(self.url, error="m", micro=False).svg_data_uri(border=2)
+    def picture(self) -> Markup:
+        """A QR code."""
+        return qr_picture(self.url)
 
 
 async def make_link(tx: Tx, desk: Desk, member: StaffMember, *, by: StaffId) -> Link:

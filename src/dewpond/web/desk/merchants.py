@@ -36,14 +36,15 @@ from dewpond.merchants import (
     StaffMemberNotFound,
 )
 from dewpond.web.acts import note_act
-from dewpond.web.desk.frame import Desk, Nothing, desk_page, operator_of, read_desk
+from dewpond.web.cursors import cursor, read_cursor
+from dewpond.web.desk.frame import Desk, desk_page, operator_of, read_desk
 from dewpond.web.desk.holdings import holdings
 from dewpond.web.desk.links import Link, list_not_yet_in, make_link
 from dewpond.web.failures import sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.phone.cursors import cursor, read_cursor
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 from dewpond.web.words import money, short_day
 
 _PAGE: Final = 50

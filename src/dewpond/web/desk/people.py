@@ -12,19 +12,20 @@ from dewpond import identity, ledger, merchants, pay
 from dewpond.identity import Person, PersonId, PersonNotFound, Realm
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
-from dewpond.kit.ids import IdInvalid, from_text, new_id
+from dewpond.kit.ids import IdInvalid, derived_id, from_text, new_id
 from dewpond.kit.money import CNY, AmountInvalid, Money
 from dewpond.ledger import AccountCode
 from dewpond.merchants import Deed
 from dewpond.pay import TopUp, TopUpDiffers, TopUpProposal, TopUpProposalStatus
 from dewpond.web.acts import note_act
-from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
+from dewpond.web.cursors import cursor, read_cursor
+from dewpond.web.desk.frame import desk_page, operator_of, read_desk
 from dewpond.web.failures import sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.phone.cursors import cursor, read_cursor
-from dewpond.web.phone.wallets import list_lines
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
+from dewpond.web.wallets import list_lines
 
 _PAGE: Final = 20
 _DEMO_PEOPLE: Final = 12
@@ -92,7 +93,8 @@ async def _get(tx: Tx, text: str) -> Person:
 
 @get("/desk/people/{person_id:str}", opt=needs(Needs.OPERATOR))
 async def person(request: Request[Any, Any, Any], person_id: FromPath[str]) -> Response[str]:
-    """What the desk may know of one person: the wallet and what moved in it, not what for."""
+    """What the desk may know of one person: the wallet and what moved in it, not what for. Who has looked is written
+    down."""
     return await _person(request, person_id)
 
 
@@ -102,6 +104,8 @@ async def _person(
     async with site_of(request).house.db.transaction() as tx:
         desk = await read_desk(tx, request)
         one = await _get(tx, person_id)
+        looked = derived_id(operator_of(request).id, one.id, f"{desk.now.wall:%Y%m%d%H}")
+        await note_act(tx, request, Deed.PERSON_SEEN, now=desk.now, subject=one.text_id, once=looked)
         lines = await list_lines(tx, one.id, before=read_cursor(request), most=_PAGE + 1)
         balances = [each for each in await ledger.list_balances(tx, one.id) if each.code is AccountCode.WALLET]
         context: dict[str, Any] = {

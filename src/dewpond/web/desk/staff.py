@@ -19,12 +19,13 @@ from dewpond.merchants import (
     StaffMemberNotFound,
 )
 from dewpond.web.acts import OPERATOR, note_act
-from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
+from dewpond.web.desk.frame import desk_page, operator_of, read_desk
 from dewpond.web.desk.links import list_not_yet_in, make_link
 from dewpond.web.failures import sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 
 
 class _Newcomer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

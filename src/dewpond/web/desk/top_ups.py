@@ -21,11 +21,12 @@ from dewpond.pay import (
     TopUpProposalNotFound,
 )
 from dewpond.web.acts import note_act
-from dewpond.web.desk.frame import Nothing, desk_page, operator_of, read_desk
+from dewpond.web.desk.frame import desk_page, operator_of, read_desk
 from dewpond.web.failures import sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go
-from dewpond.web.sites import form, site_of
+from dewpond.web.sites import site_of
 
 _LISTED: Final = 50
 _PATH: Final = "/desk/top-ups/{person_id:str}/{proposal_id:uuid}"

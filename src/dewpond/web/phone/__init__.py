@@ -2,7 +2,7 @@
 
 from dewpond.identity import Realm
 from dewpond.kit.worlds import World
-from dewpond.web import settings
+from dewpond.web import entrance, settings
 from dewpond.web.house import House
 from dewpond.web.phone import (
     checkout,
@@ -33,6 +33,7 @@ __all__ = ["ROUTES", "create_phone_site"]
 ROUTES = [
     *shell.ROUTES,
     *settings.ROUTES,
+    *entrance.ROUTES,
     *sign_in.ROUTES,
     *newcomers.ROUTES,
     *scans.ROUTES,

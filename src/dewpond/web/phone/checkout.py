@@ -36,15 +36,16 @@ from dewpond.pay import (
     ProofMissing,
     SmallSum,
 )
+from dewpond.web.ceremonies import PasskeyAnswer, asked
 from dewpond.web.failures import patience, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.codes import Found, codes_of
 from dewpond.web.phone.proofs import ways_to_prove
-from dewpond.web.phone.sign_in import PasskeyAnswer, asked
 from dewpond.web.phone.taps import refusal_of, told_of, wants_json
-from dewpond.web.phone.wallets import read_balance, receipt_path
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
+from dewpond.web.wallets import read_balance, receipt_path
 
 #: What ends a checkout, and the page that says so.
 _ENDS: Final[dict[type[Failure], str]] = {

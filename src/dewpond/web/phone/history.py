@@ -10,11 +10,11 @@ from litestar import Request, Response, get
 
 from dewpond.kit import worlds
 from dewpond.pay import MovementKind
+from dewpond.web.cursors import cursor, read_cursor
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import page
-from dewpond.web.phone.cursors import cursor, read_cursor
-from dewpond.web.phone.wallets import Line, day_in_world, list_lines, shops_named
 from dewpond.web.sites import site_of, visitor_of
+from dewpond.web.wallets import Line, day_in_world, list_lines, shops_named
 from dewpond.web.words import day, gettext
 
 _MOST: Final = 30

@@ -10,8 +10,8 @@ from dewpond.kit import worlds
 from dewpond.kit.clock import SHANGHAI
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import page
-from dewpond.web.phone.wallets import day_in_world, list_lines, read_balance, shops_by_id
 from dewpond.web.sites import site_of, visitor_of
+from dewpond.web.wallets import day_in_world, list_lines, read_balance, shops_by_id
 from dewpond.web.words import gettext
 
 _LINES: Final = 3

@@ -16,10 +16,11 @@ from dewpond.kit.failures import Failure
 from dewpond.kit.money import CNY, AmountInvalid, Money
 from dewpond.pay import LimitInvalid, Limits
 from dewpond.web.failures import sentence
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.proofs import proof_first
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
 from dewpond.web.words import plain_amount
 
 _PATH: Final = "/security/limits"

@@ -9,9 +9,10 @@ import dewpond
 from dewpond import identity
 from dewpond.identity import NameInvalid, PersonId
 from dewpond.web.failures import sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
 
 
 class _Name(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

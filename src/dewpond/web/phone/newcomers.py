@@ -27,11 +27,13 @@ from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
 from dewpond.kit.names import is_name
 from dewpond.web import budgets
+from dewpond.web.ceremonies import OnwardAnswer, asked
+from dewpond.web.entrance import pass_one_tap_door, welcome
 from dewpond.web.failures import AccessCodeWrong, NoPasskeyGiven, PinsDiffer, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
-from dewpond.web.pages import go, page, safe_path
-from dewpond.web.phone.sign_in import PasskeyAnswer, asked, guest_of, wanted, welcome, with_next
-from dewpond.web.sites import form, site_of
+from dewpond.web.pages import go, page, safe_path, wanted, with_next
+from dewpond.web.sites import guest_of, site_of
 from dewpond.web.visitors import device_of
 
 
@@ -40,9 +42,8 @@ class _Name(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next: str = "/"
 
 
-class _Newcomer(PasskeyAnswer, frozen=True, forbid_unknown_fields=True):
+class _Newcomer(OnwardAnswer, frozen=True):
     name: str = ""
-    next: str = "/"
 
 
 class _WithPin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -150,9 +151,7 @@ async def create_newcomer_with_pin(request: Request[Any, Any, Any]) -> Response[
     given: _WithPin = await form(request, _WithPin)
     site, next_ = site_of(request), safe_path(given.next)
     try:
-        async with site.house.db.transaction() as tx:
-            await worlds.require_sandbox(tx)
-        await budgets.check_access_code(request, given.access_code)
+        await pass_one_tap_door(request, given.access_code)
         if given.pin != given.again:
             raise PinsDiffer
         await budgets.spend_of_address(request, budgets.ACCOUNTS, of_all=budgets.ALL_ACCOUNTS)

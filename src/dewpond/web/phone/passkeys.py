@@ -13,23 +13,16 @@ from dewpond.identity import ChallengeSpent, LastPasskey, NameInvalid, PasskeyRe
 from dewpond.kit import clock
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import from_text
+from dewpond.web.ceremonies import PasskeyAnswer, asked
 from dewpond.web.failures import NoPasskeyGiven, ProofStale, sentence, status_of
+from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.proofs import proof_first
-from dewpond.web.phone.sign_in import PasskeyAnswer, asked
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
 from dewpond.web.visitors import device_of
 
 _NEW = "/security/passkeys/new"
-
-
-class _Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class _Made(PasskeyAnswer, frozen=True, forbid_unknown_fields=True):
-    pass
 
 
 class _Name(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +38,7 @@ async def new_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/security/passkeys/challenge", status_code=200, opt=needs(Needs.PERSON))
 async def ask_for_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
     """Ask this device's authenticator for a new passkey. Refuses with `ProofStale` without a fresh proof."""
-    await form(request, _Nothing)
+    await form(request, Nothing)
     site, visitor, wall = site_of(request), visitor_of(request), clock.wall_now()
     if not visitor.session.is_fresh(wall):
         raise ProofStale
@@ -65,7 +58,7 @@ async def ask_for_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/security/passkeys", status_code=303, opt=needs(Needs.PERSON))
 async def add_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
     """Keep what the authenticator has made; that it was asked for after a fresh proof is in the question."""
-    made: _Made = await form(request, _Made)
+    made: PasskeyAnswer = await form(request, PasskeyAnswer)
     site, session = site_of(request), visitor_of(request).session
     try:
         challenge_id, response = made.given()

@@ -11,11 +11,11 @@ from dewpond.identity import PersonId, PinInvalid
 from dewpond.kit import clock
 from dewpond.kit.failures import Failure
 from dewpond.web.failures import PinsDiffer, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
-from dewpond.web.pages import go, page, safe_path
+from dewpond.web.pages import go, page, safe_path, with_next
 from dewpond.web.phone.proofs import proof_first, ways_to_prove
-from dewpond.web.phone.sign_in import with_next
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
 
 _NEW = "/security/pin/new"
 

@@ -7,14 +7,13 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from dewpond import identity, merchants, reservoir
-from dewpond.kit import clock
 from dewpond.kit.db import Tx
 from dewpond.reservoir import Contact, Touchpoint
+from dewpond.web.cursors import cursor, read_cursor
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import page
-from dewpond.web.phone.cursors import cursor, read_cursor
-from dewpond.web.phone.wallets import list_lines, receipt_path, shops_by_id
 from dewpond.web.sites import site_of, visitor_of
+from dewpond.web.wallets import list_lines, receipt_path, shops_by_id
 
 _MOST: Final = 30
 
@@ -68,9 +67,9 @@ async def pool(request: Request[Any, Any, Any], number: FromPath[str]) -> Respon
 async def _known_as(tx: Tx, contact: Contact, points: list[Touchpoint]) -> list[tuple[str, str]]:
     """The apps through which this person paid, and what each calls them: no two of them the same."""
     wanted = {contact.app_id, *(point.app_id for point in points)}
-    names = await identity.open_ids(tx, [(one, contact.person_id) for one in wanted], wall_now=clock.wall_now())
+    names = await identity.find_open_ids(tx, [(one, contact.person_id) for one in wanted])
     apps = await merchants.list_apps(tx, list(wanted))
-    return [(app.name, names[app.id, contact.person_id]) for app in apps]
+    return [(app.name, names[app.id, contact.person_id]) for app in apps if (app.id, contact.person_id) in names]
 
 
 ROUTES = [pools, pool]

@@ -32,19 +32,12 @@ from dewpond.kit import clock
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
+from dewpond.web.ceremonies import OnwardAnswer, asked
 from dewpond.web.failures import NoPasskeyGiven, sentence, status_of
+from dewpond.web.forms import Onward, form
 from dewpond.web.needs import Needs, needs
-from dewpond.web.pages import go, page, safe_path
-from dewpond.web.phone.sign_in import PasskeyAnswer, asked, wanted, with_next
-from dewpond.web.sites import form, site_of, visitor_of
-
-
-class _Next(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    next: str = "/"
-
-
-class _Signed(PasskeyAnswer, frozen=True, forbid_unknown_fields=True):
-    next: str = "/"
+from dewpond.web.pages import go, page, safe_path, wanted, with_next
+from dewpond.web.sites import site_of, visitor_of
 
 
 class _Typed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +91,7 @@ async def proof(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/proof/passkey/challenge", status_code=200, opt=needs(Needs.PERSON))
 async def ask_for_proof(request: Request[Any, Any, Any]) -> Response[Any]:
     """A question to this person's own passkeys."""
-    await form(request, _Next)
+    await form(request, Onward)
     site = site_of(request)
     async with site.house.db.transaction() as tx:
         begun = await identity.begin_proof(tx, visitor_of(request).session, party=site.party, wall_now=clock.wall_now())
@@ -108,7 +101,7 @@ async def ask_for_proof(request: Request[Any, Any, Any]) -> Response[Any]:
 @post("/proof/passkey", status_code=303, opt=needs(Needs.PERSON))
 async def prove_by_passkey(request: Request[Any, Any, Any]) -> Response[Any]:
     """Take a signature for a proof."""
-    given: _Signed = await form(request, _Signed)
+    given: OnwardAnswer = await form(request, OnwardAnswer)
     site, session, next_ = site_of(request), visitor_of(request).session, safe_path(given.next)
     try:
         challenge_id, response = given.given()

@@ -14,10 +14,11 @@ from dewpond.kit.ids import IdInvalid, from_text
 from dewpond.pay import CodeExpired, CodeUnknown, StandingCodeEnded, StandingCodeUnknown
 from dewpond.web import sites
 from dewpond.web.failures import CodeForeign, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.codes import CODE, codes_of
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
 
 _LINK: Final = re.compile(
     r"((?i:https?))://([A-Za-z0-9.:\[\]-]{1,255})(/[qms]/[A-Za-z0-9_-]{1,128})(?:[?#].*)?", re.ASCII

@@ -14,31 +14,27 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
-import segno
 from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.params import FromPath
 from litestar.response import Redirect
-from markupsafe import Markup
 
 from dewpond import identity
 from dewpond.identity import BegunScan, How, ScanSpent, ScanState
 from dewpond.kit import clock
 from dewpond.kit.ids import IdInvalid, from_text, to_text
 from dewpond.web import budgets
+from dewpond.web.entrance import welcome
 from dewpond.web.failures import status_of
+from dewpond.web.forms import Onward, form
 from dewpond.web.needs import Needs, needs
-from dewpond.web.pages import go, page, safe_path
+from dewpond.web.pages import go, page, safe_path, wanted, with_next
 from dewpond.web.phone.proofs import proof_first, ways_to_prove
-from dewpond.web.phone.sign_in import guest_of, wanted, welcome, with_next
-from dewpond.web.sites import Site, form, site_of, visitor_of
+from dewpond.web.qr import qr_picture
+from dewpond.web.sites import Site, guest_of, site_of, visitor_of
 from dewpond.web.visitors import address_of, device_name, device_of
 
 _PATH: Final = "/sign-in/scan"
-
-
-class _Next(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    next: str = "/"
 
 
 class _Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +77,9 @@ async def show_code(request: Request[Any, Any, Any]) -> Response[Any]:
     if guest_of(request):
         return go(next_)
     state = await _state(site, shown)
-    picture = "" if shown is None or state is not ScanState.WAITING else _picture(site, shown)
+    picture = ""
+    if shown is not None and state is ScanState.WAITING:
+        picture = qr_picture(f"{site.origin}/s/{to_text('scn', shown.id)}")
     return page(request, "phone/scan_code.html", picture=picture, **_told(next_, shown, state))
 
 
@@ -98,7 +96,7 @@ async def show_state(request: Request[Any, Any, Any]) -> Response[Any]:
 @post(_PATH, status_code=303, opt=needs(Needs.NOBODY))
 async def ask_for_code(request: Request[Any, Any, Any]) -> Redirect:
     """A new code for this browser; an older one of its leads nowhere any more."""
-    wish: _Next = await form(request, _Next)
+    wish: Onward = await form(request, Onward)
     await budgets.spend_of_address(request, budgets.SCANS)
     site, wall = site_of(request), clock.wall_now()
     async with site.house.db.transaction() as tx:
@@ -111,7 +109,7 @@ async def ask_for_code(request: Request[Any, Any, Any]) -> Redirect:
 @post(f"{_PATH}/redemption", status_code=303, opt=needs(Needs.NOBODY))
 async def redeem(request: Request[Any, Any, Any]) -> Response[Any]:
     """Sign in as who approved, once, in a session of this browser's own."""
-    wish: _Next = await form(request, _Next)
+    wish: Onward = await form(request, Onward)
     site, shown, wall, next_ = site_of(request), _shown(request), clock.wall_now(), safe_path(wish.next)
     try:
         async with site.house.db.transaction() as tx:
@@ -176,11 +174,6 @@ def _told(next_: str, shown: _Shown | None, state: ScanState | None) -> dict[str
 
 def _seconds_until(at: datetime) -> int:
     return max(0, int((at - clock.wall_now()).total_seconds()))
-
-
-def _picture(site: Site, shown: _Shown) -> Markup:
-    code = segno.make(f"{site.origin}/s/{to_text('scn', shown.id)}", error="m", micro=False)
-    return Markup(code.svg_inline(border=2, omitsize=True))  # noqa: S704 - drawn by us, of an id
 
 
 # --- the phone --------------------------------------------------------------------------------------------------------

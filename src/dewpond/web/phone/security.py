@@ -18,6 +18,7 @@ from dewpond.kit import clock
 from dewpond.kit.ids import from_text, to_text
 from dewpond.kit.money import Money
 from dewpond.pay import Limits
+from dewpond.web.entrance import leave
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.proofs import ways_to_prove
@@ -105,15 +106,12 @@ def _in_words(limits: Limits) -> str:
 @post("/security/devices/{device:str}/sign-out", status_code=303, opt=needs(Needs.PERSON))
 async def sign_device_out(request: Request[Any, Any, Any], device: FromPath[str]) -> Redirect:
     """End one of this person's sessions; whatever is not theirs, or over already, is left as it is."""
-    site, session = site_of(request), visitor_of(request).session
-    session_id = from_text("ses", device)
-    async with site.house.db.transaction() as tx:
+    session, session_id = visitor_of(request).session, from_text("ses", device)
+    if session_id == session.id:
+        return await leave(request)
+    async with site_of(request).house.db.transaction() as tx:
         await identity.end_session(tx, Realm.PERSON, session.holder_id, session_id, wall_now=clock.wall_now())
-    if session_id != session.id:
-        return go("/security", said="device-signed-out")
-    answer = go("/sign-in", said="signed-out")
-    site.visitors.forget(answer)
-    return answer
+    return go("/security", said="device-signed-out")
 
 
 @post("/security/devices/sign-out", status_code=303, opt=needs(Needs.PERSON))

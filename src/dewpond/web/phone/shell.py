@@ -6,7 +6,8 @@ import msgspec
 from litestar import MediaType, Request, Response, get
 
 from dewpond.web.needs import Needs, needs
-from dewpond.web.pages import STATIC, page, static
+from dewpond.web.pages import page
+from dewpond.web.statics import STATIC, static
 from dewpond.web.words import gettext, language, pick_language, speak
 
 

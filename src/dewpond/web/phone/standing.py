@@ -16,10 +16,11 @@ from dewpond.merchants import Merchant
 from dewpond.pay import StandingCode, StandingCodeEnded, StandingCodeUnknown, StandingNoteInvalid
 from dewpond.web import budgets
 from dewpond.web.failures import patience, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
 from dewpond.web.pages import go, page
 from dewpond.web.phone.codes import CODE
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.sites import site_of, visitor_of
 
 _ENDS: Final[dict[type[Failure], str]] = {StandingCodeUnknown: "unknown", StandingCodeEnded: "ended"}
 

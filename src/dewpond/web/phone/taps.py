@@ -22,8 +22,8 @@ from dewpond.kit.failures import Failure
 from dewpond.kit.ids import new_id
 from dewpond.pay import Code, Confirmation, Payment, PinProof, Proof, SmallSum
 from dewpond.web.house import House
-from dewpond.web.phone.wallets import receipt_path
 from dewpond.web.sites import Answer, Asked, Receive, Site
+from dewpond.web.wallets import receipt_path
 
 _PATH: Final = re.compile(r"/q/([A-Za-z0-9_-]{1,128})/confirmation", re.ASCII)
 _FORM: Final = b"application/x-www-form-urlencoded"

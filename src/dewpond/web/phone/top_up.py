@@ -16,11 +16,11 @@ from dewpond.kit.money import CNY, AmountInvalid, Money
 from dewpond.pay import TopUpDiffers, TopUpTooMuch
 from dewpond.web import budgets
 from dewpond.web.failures import patience, sentence, status_of
+from dewpond.web.forms import form
 from dewpond.web.needs import Needs, needs
-from dewpond.web.pages import go, page, safe_path
-from dewpond.web.phone.sign_in import wanted
-from dewpond.web.phone.wallets import read_balance
-from dewpond.web.sites import form, site_of, visitor_of
+from dewpond.web.pages import go, page, safe_path, wanted
+from dewpond.web.sites import site_of, visitor_of
+from dewpond.web.wallets import read_balance
 
 _SUMS: Final = tuple(Money(minor, CNY) for minor in (2000, 5000, 10_000, 20_000))
 

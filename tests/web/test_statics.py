@@ -1,0 +1,68 @@
+"""Static files: kept for ever under a name of their release, and compressed once for everybody."""
+
+import gzip
+from typing import Any
+
+import pytest
+
+from dewpond.web.statics import STATIC, static
+
+_SCANNER = "vendor/barcode-detector/zxing_reader.wasm"
+
+
+@pytest.fixture
+async def phone(visitors: Any) -> Any:
+    return visitors.stranger("phone")
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("base.css", "text/css"),
+        ("vendor/htmx.js", "javascript"),
+        ("icons/icon.svg", "image/svg+xml"),
+        (_SCANNER, "application/wasm"),
+    ],
+)
+async def test_files_are_kept_for_ever_and_travel_small(phone: Any, name: str, media_type: str) -> None:
+    held = (STATIC / name).read_bytes()
+    packed, plain = [
+        await phone.get(static(name), headers={"accept-encoding": accepted}) for accepted in ("br, gzip", "identity")
+    ]
+    for answer in (packed, plain):
+        assert answer.status_code == 200
+        assert answer.content == held
+        assert media_type in answer.headers["content-type"]
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) == len(gzip.compress(held, mtime=0)) < len(held)
+    assert "content-encoding" not in plain.headers
+    assert int(plain.headers["content-length"]) == len(held)
+
+
+async def test_what_gets_no_smaller_is_sent_as_it_is(phone: Any) -> None:
+    answer = await phone.get(static("icons/icon-512.png"), headers={"accept-encoding": "gzip"})
+    assert answer.content == (STATIC / "icons/icon-512.png").read_bytes()
+    assert ("content-encoding" in answer.headers) == (len(gzip.compress(answer.content, mtime=0)) < len(answer.content))
+
+
+async def test_pages_link_to_this_release(phone: Any) -> None:
+    text = (await phone.get("/offline")).text
+    address = text.split('stylesheet" href="', 1)[1].split('"', 1)[0]
+    assert (await phone.get(address)).status_code == 200
+    assert (await phone.request("HEAD", address)).content == b""
+
+
+@pytest.mark.parametrize(
+    "name", ["../pages.py", "%2e%2e/pages.py", "..%2fpages.py", "/etc/passwd", "nothing.css", "", "icons"]
+)
+async def test_nothing_else_is_found(phone: Any, name: str) -> None:
+    answer = await phone.get(static(name))
+    assert answer.status_code == 404
+    assert "immutable" not in answer.headers.get("cache-control", "")
+
+
+async def test_files_of_another_release_are_not_here(phone: Any) -> None:
+    assert (await phone.get("/static/000000000000/base.css")).status_code == 404
