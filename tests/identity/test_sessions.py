@@ -17,6 +17,7 @@ from dewpond.identity import (
     end_all_sessions,
     end_other_sessions,
     end_session,
+    ended_among,
     find_sessions,
     forget_expired,
     list_sessions,
@@ -191,6 +192,22 @@ async def test_a_session_lives_for_its_time(
     assert found in (None, session)
     listed = await devices(database, session.holder_id, realm, NOON + asked_after)
     assert listed == ([session.id] if is_open else [])
+    async with database.transaction() as tx:
+        ended = await ended_among(tx, realm, [(session.holder_id, session.id)], wall_now=NOON + asked_after)
+    assert ended == (set() if is_open else {session.id})
+
+
+async def test_of_many_sessions_those_come_back_that_are_no_more(database: Database) -> None:
+    holder = new_id()
+    stays, ends = [(await sign_in(database, holder, realm=Realm.STAFF))[0] for _ in range(2)]
+    person, _ = await sign_in(database, holder)
+    asked = {(holder, one.id) for one in (stays, ends, person)} | {(new_id(), stays.id), (holder, new_id())}
+    async with database.transaction() as tx:
+        await end_session(tx, Realm.STAFF, holder, ends.id, wall_now=NOON)
+        assert await ended_among(tx, Realm.STAFF, [(holder, stays.id)], wall_now=NOON) == set()
+        assert await ended_among(tx, Realm.STAFF, [(holder, ends.id), (holder, stays.id)], wall_now=NOON) == {ends.id}
+        assert await ended_among(tx, Realm.STAFF, asked, wall_now=NOON) == {one for _, one in asked}
+        assert await ended_among(tx, Realm.STAFF, [], wall_now=NOON) == set()
 
 
 async def test_being_seen_is_written_down_every_five_minutes(database: Database) -> None:

@@ -5,7 +5,14 @@ import re
 from datetime import UTC, datetime
 from uuid import UUID
 
-from dewpond.identity import PersonId, open_ids, person_by_open_id, person_of_apps
+from dewpond.identity import (
+    PersonId,
+    find_open_ids,
+    make_open_ids,
+    open_ids,
+    person_by_open_id,
+    person_of_apps,
+)
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 
@@ -28,6 +35,29 @@ async def test_a_person_has_another_name_in_every_app(database: Database) -> Non
 async def test_the_name_stays(database: Database) -> None:
     pair = (new_id(), new_id())
     assert await ask(database, pair) == await ask(database, pair)
+
+
+async def test_who_only_looks_makes_no_name(database: Database) -> None:
+    app, alice, bob = new_id(), new_id(), new_id()
+    named = await ask(database, (app, alice))
+    async with database.reading() as tx:
+        assert await find_open_ids(tx, [(app, alice), (app, bob)]) == named
+        assert await find_open_ids(tx, []) == {}
+
+
+async def test_names_are_made_once(database: Database) -> None:
+    app, people = new_id(), [new_id() for _ in range(3)]
+
+    async def make(some: list[UUID]) -> None:
+        async with database.transaction() as tx:
+            await make_open_ids(tx, [(app, person) for person in some], wall_now=NOON)
+
+    await asyncio.gather(make(people), make(people[::-1]), make([*people, *people]))
+    named = await ask(database, *((app, person) for person in people))
+    await make(people)
+    assert await ask(database, *((app, person) for person in people)) == named
+    async with database.transaction() as tx:
+        assert await tx.connection.fetchval("select count(*) from identity.subjects where app_id = $1", app) == 3
 
 
 async def test_known_and_unknown_pairs_can_be_asked_together(database: Database) -> None:

@@ -318,15 +318,21 @@ async def test_roles_of_many_are_asked_for_at_once(
         async with database.transaction() as tx:
             with tx.connection.query_logger(lambda record: heard.append(record.query)):
                 places = await merchants.list_roles_of(tx, [one.id for one in asked])
-                among = await merchants.roles_among(tx, [pair for pair in pairs if pair[0] in places])
+                wanted = [(*pair, can) for pair in pairs if pair[0] in places for can in Capability]
+                barred = await merchants.barred_among(tx, wanted)
                 await merchants.list_claimed(tx, [one.id for one in asked])
-        assert {(who, shop.id): role for who, held in places.items() for shop, role in held} == among
+        roles = {(who, shop.id): role for who, held in places.items() for shop, role in held}
+        may = {(*pair, can) for pair, role in roles.items() for can in merchants.CAPABILITIES[role]}
+        assert may
+        assert barred == set(wanted) - may
         return len(heard)
 
     async with database.transaction() as tx:
+        all_of = await merchants.list_roles_of(tx, [member.id for member in members])
         alone = {pair: role for pair in pairs if (role := await merchants.role_of(tx, *pair)) is not None}
-        assert await merchants.roles_among(tx, pairs) == alone
-        assert await merchants.roles_among(tx, []) == {}
+        held = {(who, shop.id): role for who, held in all_of.items() for shop, role in held}
+        assert held == alone
+        assert await merchants.barred_among(tx, []) == set()
         assert await merchants.list_roles_of(tx, []) == {}
         assert await merchants.list_claimed(tx, []) == frozenset()
         assert (await merchants.list_roles_of(tx, [members[9].id])) == {members[9].id: []}

@@ -1,5 +1,6 @@
 """What was known before days and pools were counted is counted when they come."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from dewpond import reservoir
+from dewpond import identity, reservoir
 from dewpond.kit import migrations
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
@@ -59,6 +60,19 @@ async def write_as_before(dsn: str, facts: list[Fact]) -> None:
     await connection.close()
 
 
+async def check_names(dsn: str, drops: set[tuple[Any, Any]]) -> None:
+    """Everybody who was in a pool has a name there that nobody else has, in the form that apps know."""
+    db = await Database.open(dsn, size=1)
+    async with db.transaction() as tx:
+        named = await identity.find_open_ids(tx, drops)
+        assert named.keys() == drops
+        assert len(set(named.values())) == len(drops)
+        for (app_id, person_id), open_id in named.items():
+            assert re.fullmatch(r"o[A-Za-z0-9_-]{27}", open_id)
+            assert await identity.person_by_open_id(tx, app_id, open_id) == person_id
+    await db.close()
+
+
 async def told(database: Database, shops: list[Any], people: list[Any]) -> Any:
     """Everything that days and pools say."""
     async with database.transaction() as tx:
@@ -81,6 +95,7 @@ async def test_the_past_is_counted_and_the_future_goes_on_from_it(
     await write_as_before(cluster.dsn("dewpond_app", older), facts)
     ran = await migrations.migrate(cluster.dsn("dewpond_owner", older))
     assert "0013_reservoir_days" in ran
+    await check_names(cluster.dsn("dewpond_app", older), {(shop, person) for shop in shops for person in people})
     filled = await Database.open(cluster.dsn("dewpond_app", older), size=2)
     await record(database, *facts)
     assert await told(filled, shops, people) == await told(database, shops, people)

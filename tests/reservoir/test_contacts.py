@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dewpond import reservoir
+from dewpond import identity, reservoir
 from dewpond.kit import outbox
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
@@ -95,11 +95,37 @@ async def test_some_of_the_people_are_looked_up_by_name(database: Database) -> N
     shop, other, alice, bob = (new_id() for _ in range(4))
     await record(database, bought(shop, alice, 100), bought(shop, bob, 200, day=1), bought(other, alice, 900))
     async with database.transaction() as tx:
-        found = await reservoir.list_contacts_among(tx, shop, [alice, bob, alice, new_id()])
+        found = await reservoir.list_contacts_among(
+            tx, [(shop, alice), (shop, bob), (shop, alice), (shop, new_id()), (new_id(), alice)]
+        )
         assert [contact.person_id for contact in found] == [bob, alice], "the last seen first"
         assert [str(contact.spendings[0].spent) for contact in found] == ["2.00 CNY", "1.00 CNY"]
-        assert await reservoir.list_contacts_among(tx, shop, []) == []
-        assert [one.person_id for one in await reservoir.list_contacts_among(tx, other, [alice, bob])] == [alice]
+        assert await reservoir.list_contacts_among(tx, []) == []
+        [elsewhere] = await reservoir.list_contacts_among(tx, [(other, alice), (other, bob)])
+        assert elsewhere.person_id == alice
+
+
+async def test_first_meetings_are_counted_for_each_merchant(database: Database) -> None:
+    shop, other, alice, bob = (new_id() for _ in range(4))
+    before = bought(shop, alice, 100)
+    news = [bought(shop, alice, 200), bought(shop, bob, 100), bought(other, alice, 5), bought(other, bob, 5)]
+    await record(database, before, *news)
+    async with database.transaction() as tx:
+        assert await reservoir.count_first_meetings(tx, news) == {shop: 1, other: 2}
+        assert await reservoir.count_first_meetings(tx, news[:1]) == {shop: 0}
+        assert await reservoir.count_first_meetings(tx, []) == {}
+
+
+async def test_a_drop_brings_what_the_shop_calls_them(database: Database) -> None:
+    shop, alice, bob, app = (new_id() for _ in range(4))
+    purchase = bought(shop, alice, 100, app=app)
+    await record(database, purchase, bought(shop, bob, 100, app=app))
+    async with database.transaction() as tx:
+        named = await identity.find_open_ids(tx, [(app, alice), (app, bob), (app, new_id())])
+    assert named.keys() == {(app, alice), (app, bob)}
+    await record(database, purchase, returned(purchase, 40))
+    async with database.transaction() as tx:
+        assert await identity.find_open_ids(tx, named) == named
 
 
 async def test_the_app_of_the_first_meeting_stays(database: Database) -> None:

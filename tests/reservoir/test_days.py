@@ -98,6 +98,32 @@ async def test_hours_add_up_to_their_day(database: Database) -> None:
     today = await day(database, shop)
     assert today.new_contacts == sum(one.new_contacts for one in hours)
     assert today.takings_in(CNY).net.minor == 5 + 1800 + 700 - 300
+    assert reservoir.sum_hours(TODAY, hours) == today
+
+
+async def test_of_many_merchants_each_is_answered_as_if_it_was_asked_for_alone(database: Database) -> None:
+    shops, alice = [new_id() for _ in range(4)], new_id()
+    for shop in shops[:3]:
+        first = bought(shop, alice, 100)
+        await record(database, first, bought(shop, new_id(), 70, hours=1), bought(shop, alice, 9, day=2))
+        await record(database, returned(first, 30, day=1), bought(shop, alice, 5, currency="JPY"))
+    until = TODAY + 2 * DAY
+    async with database.transaction() as tx:
+        days = await reservoir.list_days_of(tx, shops, TODAY, until)
+        hours = await reservoir.list_hours_of(tx, shops, TODAY)
+        people = await reservoir.count_people_of(tx, shops)
+        ever = await reservoir.total_takings_of(tx, shops)
+        returning = await reservoir.count_returning(tx, shops)
+        assert days == {shop: await reservoir.list_days(tx, shop, TODAY, until) for shop in shops}
+        assert hours == {shop: await reservoir.list_hours(tx, shop, TODAY) for shop in shops}
+        assert people == {shop: await reservoir.count_people(tx, shop) for shop in shops}
+        assert ever == {shop: await reservoir.total_takings(tx, shop) for shop in shops}
+        assert returning == {shop: (await reservoir.pool_summary(tx, shop)).returning for shop in shops}
+        for shop in shops:
+            assert reservoir.sum_hours(TODAY, hours[shop]) == await reservoir.get_day(tx, shop, TODAY)
+    assert people == dict.fromkeys(shops[:3], 2) | {shops[3]: 0}
+    assert returning == dict.fromkeys(shops[:3], 1) | {shops[3]: 0}
+    assert ever[shops[3]] == []
 
 
 async def test_currencies_stand_beside_each_other_and_people_count_once(database: Database) -> None:

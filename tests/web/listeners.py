@@ -3,10 +3,12 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 
@@ -90,3 +92,27 @@ async def listening(client: Any, path: str, *, last: int | None = None) -> Async
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+async def there_is_room(client: Any, path: str, *, lines: int = 1) -> None:
+    """Wait until that many lines can be open at once: a server hears in its own time that one has gone."""
+    async with asyncio.timeout(60):
+        while True:
+            async with AsyncExitStack() as stack:
+                opened = [await stack.enter_async_context(listening(client, path)) for _ in range(lines)]
+                if all(line.status == 200 and not line.has_ended for line in opened):
+                    return
+
+
+async def open_and_never_read(client: Any, path: str) -> socket.socket:
+    """A line whose other end takes as little as it can."""
+    origin, token = urlsplit(str(client.base_url)), client.cookies.get("dewpond-staff")
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(deaf, ("127.0.0.1", origin.port or 0))
+    lines = (f"GET {path} HTTP/1.1", f"host: {origin.netloc}", f"cookie: dewpond-staff={token}")
+    await loop.sock_sendall(deaf, "\r\n".join((*lines, "", "")).encode())
+    assert b"200 OK" in await loop.sock_recv(deaf, 200)
+    return deaf

@@ -178,6 +178,34 @@ async def test_every_app_of_a_shop_finds_whom_it_calls_so(
     assert [answer.status_code for answer in answers] == [200, 404]
 
 
+async def test_who_looks_at_a_pool_writes_nothing(
+    till: Till, owner: Any, visitors: Any, new_person: Any, database: Database
+) -> None:
+    """What the shop calls its people comes with the drop; one that fell before that was so is shown without."""
+    alice, bob = await new_person("Alice", "50.00"), await new_person("Bob", "50.00")
+    paid = await till.sell(alice, "5.00")
+    await till.settle()
+    old = """insert into reservoir.contacts (merchant_id, person_id, app_id, first_seen_at, last_seen_at)
+             select merchant_id, $2, app_id, first_seen_at - interval '1 day', last_seen_at - interval '1 day'
+             from reservoir.contacts where merchant_id = $1"""
+    async with database.transaction() as tx:
+        await tx.connection.execute(old, till.shop.merchant.id, bob.id)
+        [(called,)] = await tx.connection.fetch("select open_id from identity.subjects where person_id = $1", alice.id)
+
+    text = (await owner.get(f"{till.path}/pool")).text
+    assert names(text) == ["Alice"]
+    assert '<span class="strong cut">Bob</span></span></td>' in text
+    assert re.findall(r'href="(/m/\d+/pool/[^"]*)"', text) == [f"{till.path}/pool/{called}"]
+    assert called in (await owner.get(f"{till.path}/payments/{paid.text_id}")).text
+    assert (await owner.get(f"{till.path}/pool/{called}")).status_code == 200
+    number = till.shop.merchant.number
+    assert called in (await (await visitors.person(alice)).get(f"/pools/{number}")).text
+    shown = await (await visitors.person(bob)).get(f"/pools/{number}")
+    assert (shown.status_code, "Open ID" in shown.text) == (200, False)
+    async with database.transaction() as tx:
+        assert not await tx.connection.fetch("select from identity.subjects where person_id = $1", bob.id)
+
+
 async def test_a_cashier_sees_no_pool(till: Till, visitors: Any, new_member: Any, new_person: Any) -> None:
     alice = await new_person("Alice", "50.00")
     await till.sell(alice, "5.00")

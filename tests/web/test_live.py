@@ -2,27 +2,18 @@
 
 import asyncio
 import random
-import socket
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 
-from dewpond import identity, merchants
-from dewpond.identity import Realm
-from dewpond.kit import clock, outbox
-from dewpond.kit.clock import Now
+from dewpond.kit import outbox
 from dewpond.kit.db import Database, Tx
-from dewpond.kit.outbox import Fact
-from dewpond.merchants import Role
-from dewpond.web import console, desk, live, staff
-from dewpond.web.live import Guest, Live, Patch, Telling, settled
-from dewpond.web.sites import Porch, Site, create_site
-from web.conftest import Visitors, serving
-from web.listeners import Listener, listening
+from dewpond.web import live
+from dewpond.web.live import Patch, Telling, Write, settled
+from web.conftest import Visitors
+from web.listeners import Listener, listening, open_and_never_read
+from web.live_sites import moved, special
 from web.tills import Till
 
 
@@ -275,202 +266,33 @@ async def test_many_who_come_and_go_while_facts_flow_miss_nothing(
         assert told == {UUID(payment) for at, payment in paid.items() if begin < at <= last}
 
 
-# --- who may listen ---------------------------------------------------------------------------------------------------
+# --- a site whose pages are told what a test likes --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["signed out", "role ended", "role changed", "left the house"])
-async def test_who_may_listen_no_more_is_let_go(
-    house: Any,
-    world: Any,
-    till: Till,
-    owner: Any,
-    visitors: Any,
-    new_member: Any,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    way: str,
-) -> None:
-    monkeypatch.setattr("dewpond.web.live._WELCOME_SECONDS", 0.2)
-    member = await new_member("Ana", shop=till.shop, role=Role.ANALYST)
-    client = await visitors.member(member)
-    async with (
-        special(house, world) as (origin, _),
-        listening(moved(owner, origin), f"{till.path}/pool/live") as stays,
-        listening(moved(client, origin), f"{till.path}/pool/live") as goes,
-    ):
-        wall = clock.wall_now()
-        async with database.transaction() as tx:
-            if way == "signed out":
-                await identity.end_all_sessions(tx, Realm.STAFF, member.id, wall_now=wall)
-            elif way == "role ended":
-                await merchants.end_role(tx, till.shop.merchant.id, member.id, wall_now=wall)
-            elif way == "role changed":
-                await merchants.give_role(tx, till.shop.merchant.id, member.id, Role.CASHIER, wall_now=wall)
-            else:
-                await merchants.end_staff_member(tx, member.id, wall_now=wall)
-        await goes.until(lambda one: one.has_ended)
-        assert not stays.has_ended
-        answer = await client.get(f"{till.path}/pool/live", headers={"accept": "text/event-stream"})
-        assert answer.status_code in {401, 403, 404}
-
-
-async def test_listening_does_not_keep_a_session_alive(
-    house: Any, world: Any, till: Till, owner: Any, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dewpond.web.live._WELCOME_SECONDS", 0.1)
-    asked = 0
-
-    async def welcome(tx: Tx, guests: Collection[Guest]) -> set[Guest]:
-        nonlocal asked
-        asked += 1
-        return await console.still_welcome(tx, guests)
-
-    async with (
-        special(house, world, welcome=welcome) as (origin, _),
-        listening(moved(owner, origin), f"{till.path}/live") as line,
-    ):
-        long_ago = "update identity.sessions set seen_at = seen_at - interval '1 hour' returning seen_at"
-        async with database.transaction() as tx:
-            before = max(row[0] for row in await tx.connection.fetch(long_ago))
-        begun = asked
-        await line.until(lambda _: asked >= begun + 3)
-        async with database.transaction() as tx:
-            after = await tx.connection.fetchval("select max(seen_at) from identity.sessions")
-        assert after == before
-        assert not line.has_ended
-
-
-async def test_a_full_house_says_so(till: Till, owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dewpond.web.live.STREAMS", 1)
-    async with listening(owner, f"{till.path}/live"), listening(owner, f"{till.path}/live") as second:
-        assert second.status == 503
-    await there_is_room(owner, f"{till.path}/live")
-
-
-# --- many lines of one session ----------------------------------------------------------------------------------------
-
-
-async def test_a_session_keeps_its_newest_lines_and_the_oldest_rest(
-    till: Till, owner: Any, alice: Any, visitors: Any, new_member: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dewpond.web.live.OF_SESSION", 3)
-    colleague = await visitors.member(await new_member("Ana", shop=till.shop))
-    async with AsyncExitStack() as lines:
-        other = await lines.enter_async_context(listening(colleague, f"{till.path}/live"))
-        mine = [
-            await lines.enter_async_context(listening(owner, f"{till.path}/{'pool/live' if number % 2 else 'live'}"))
-            for number in range(5)
-        ]
-        for oldest in mine[:2]:
-            await oldest.until(lambda one: one.has_ended)
-            assert oldest.messages[-1].told == {"rest": True}
-            assert oldest.status == 200
-        await sell(till, alice)
-        for line in (other, *mine[2:]):
-            await line.until(lambda one: len(one.messages) > 1)
-            assert not line.has_ended
-        assert "rest" not in other.text
-        assert not any(message.payments or message.people for line in mine[:2] for message in line.messages)
-        async with listening(owner, f"{till.path}/live", last=mine[0].position) as back:
-            assert back.payments == mine[2].payments, "what it was not told while it rested"
-            await mine[2].until(lambda one: one.has_ended)
-    await there_is_room(owner, f"{till.path}/live", lines=3)  # lines that were given back count no more
-
-
-async def test_lines_that_nobody_reads_are_not_piled_up(
+@pytest.mark.parametrize("way", ["asking", "writing"])
+async def test_one_shops_trouble_is_not_the_others(
     house: Any,
     world: Any,
     till: Till,
     owner: Any,
     alice: Any,
+    new_merchant: Any,
     visitors: Any,
     new_member: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("dewpond.web.live.OF_SESSION", 2)
-    monkeypatch.setattr("dewpond.web.live._MOST_OF_SESSION", 4)
-
-    async def compose(tx: Tx, merchant_id: UUID, facts: Sequence[Fact], now: Now) -> Telling:
-        return Telling(html={"#x": Patch(how="replace", html="x" * 3_000_000)})
-
-    colleague, told = await visitors.member(await new_member("Ana", shop=till.shop)), 0
-    async with (
-        special(house, world, compose) as (origin, _),
-        listening(moved(colleague, origin), f"{till.path}/live") as quick,
-        AsyncExitStack() as lines,
-    ):
-        for _ in range(4):
-            deaf = await open_and_never_read(moved(owner, origin), f"{till.path}/live")
-            lines.callback(deaf.close)
-            await sell(till, alice, "0.01")
-            told += 1  # and more than a socket takes is on its way to the deaf one
-            await quick.until(lambda one, told=told: len(one.messages) > told)
-        answer = await owner.get(f"{till.path}/live", headers={"accept": "text/event-stream"})
-        assert answer.status_code == 503
-        deaf.close()
-        await there_is_room(owner, f"{till.path}/live")
-
-
-async def there_is_room(client: Any, path: str, *, lines: int = 1) -> None:
-    """Wait until that many lines can be open at once: a server hears in its own time that one has gone."""
-    async with asyncio.timeout(60):
-        while True:
-            async with AsyncExitStack() as stack:
-                opened = [await stack.enter_async_context(listening(client, path)) for _ in range(lines)]
-                if all(line.status == 200 and not line.has_ended for line in opened):
-                    return
-
-
-async def open_and_never_read(client: Any, path: str) -> socket.socket:
-    """A line whose other end takes as little as it can."""
-    origin, token = urlsplit(str(client.base_url)), client.cookies.get("dewpond-staff")
-    deaf = socket.socket()
-    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(deaf, ("127.0.0.1", origin.port or 0))
-    lines = (f"GET {path} HTTP/1.1", f"host: {origin.netloc}", f"cookie: dewpond-staff={token}")
-    await loop.sock_sendall(deaf, "\r\n".join((*lines, "", "")).encode())
-    assert b"200 OK" in await loop.sock_recv(deaf, 200)
-    return deaf
-
-
-# --- a site whose pages are told what a test likes --------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def special(
-    house: Any, world: Any, compose: Any = None, *, welcome: Any = console.still_welcome
-) -> AsyncIterator[tuple[str, list[Porch]]]:
-    """A staff site of its own, whose streams are composed by the test where it likes to."""
-    porches: list[Porch] = []
-
-    def create(house: Any, world: Any) -> Porch:
-        told = Live(house.db, dict.fromkeys(console.KINDS, compose) if compose else console.KINDS, welcome)
-        site = Site(house, name="staff", realm=Realm.STAFF, origin=world.staff_url, is_sandbox=True, live=told)
-        porches.append(create_site(site, staff.ROUTES, sums=desk.Sums(house.db)))
-        return porches[-1]
-
-    async with serving(house, world, create, "staff_url") as origin:
-        yield origin, porches
-
-
-def moved(client: Any, origin: str) -> Any:
-    """The same visitor at another door."""
-    client.base_url = origin
-    return client
-
-
-async def test_one_shops_trouble_is_not_the_others(
-    house: Any, world: Any, till: Till, owner: Any, alice: Any, new_merchant: Any, visitors: Any, new_member: Any
+    way: str,
 ) -> None:
     bad = Till(house, await new_merchant("Bad Luck"))
     unlucky = await visitors.member(await new_member("Una", shop=bad.shop))
 
-    async def compose(tx: Tx, merchant_id: UUID, facts: Sequence[Fact], now: Now) -> Telling:
-        if merchant_id == bad.shop.merchant.id:
+    async def compose(tx: Tx, merchant_id: UUID) -> Write:
+        if merchant_id == bad.shop.merchant.id and way == "asking":
             await tx.connection.execute("select 1 / 0")
-        return Telling(html={"#x": Patch(how="replace", html="told")})
+
+        def write() -> Telling:
+            assert merchant_id != bad.shop.merchant.id
+            return Telling(html={"#x": Patch(how="replace", html="told")})
+
+        return write
 
     async with (
         special(house, world, compose) as (origin, _),
@@ -478,9 +300,9 @@ async def test_one_shops_trouble_is_not_the_others(
         listening(moved(unlucky, origin), f"{bad.path}/live") as worse,
     ):
         start = worse.position
-        await sell(bad, alice, "1.00")
-        await worse.until(lambda one: one.has_ended)
+        await bad.sell(alice, "1.00")
         await sell(till, alice, "1.00")
+        await worse.until(lambda one: one.has_ended)
         await fine.until(lambda one: "told" in one.text)
         assert not fine.has_ended
         async with listening(unlucky, f"{bad.path}/live", last=start) as again:
@@ -493,8 +315,8 @@ async def test_who_is_too_slow_is_let_go_and_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr("dewpond.web.live.BACKLOG", 3)
 
-    async def compose(tx: Tx, merchant_id: UUID, facts: Sequence[Fact], now: Now) -> Telling:
-        return Telling(html={"#x": Patch(how="replace", html="x" * 3_000_000)})
+    async def compose(tx: Tx, merchant_id: UUID) -> Write:
+        return lambda: Telling(html={"#x": Patch(how="replace", html="x" * 3_000_000)})
 
     async with (
         special(house, world, compose) as (origin, _),
@@ -519,7 +341,7 @@ async def test_who_is_too_slow_is_let_go_and_holds_nobody_up(
 async def test_a_server_that_stops_ends_every_line_at_once(
     house: Any, world: Any, till: Till, owner: Any, alice: Any
 ) -> None:
-    async def compose(tx: Tx, merchant_id: UUID, facts: Sequence[Fact], now: Now) -> None:
+    async def compose(tx: Tx, merchant_id: UUID) -> None:
         return None
 
     async with special(house, world, compose) as (origin, [porch]):

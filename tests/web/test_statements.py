@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from dewpond import pay
+from dewpond import identity, pay
+from dewpond.identity import How, Realm
+from dewpond.kit import clock, outbox, worlds
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, Money
 from dewpond.merchants import Capability, Role
 from dewpond.pay import Payment, RefundRequest
-from dewpond.web.console.streams import still_welcome
-from dewpond.web.live import Guest
+from dewpond.web.console.streams import KINDS, still_welcome
+from dewpond.web.live import Guest, Telling
+from dewpond.web.words import Language, speak
 from web.accounts import claim
 from web.tills import Till
 
@@ -151,25 +155,24 @@ async def give_back(till: Till, paid: Payment) -> None:
         await pay.request_refund(tx, request, now=now)
 
 
-async def test_who_may_go_on_listening(
-    till: Till, visitors: Any, new_member: Any, new_merchant: Any, database: Database
-) -> None:
-    """Asked every half minute, for every open console of a process."""
+async def test_who_may_go_on_listening(till: Till, new_member: Any, new_merchant: Any, database: Database) -> None:
+    """Asked every second, for every open console of a process."""
     shops = [till.shop, await new_merchant("Bakery")]
     members = [await new_member(f"Ana {place}", shop=shops[place % 2], role=Role.ANALYST) for place in range(10)]
-    clients = await asyncio.gather(*(visitors.member(member) for member in members))
+    wall = clock.wall_now()
+    async with database.transaction() as tx:
+        sessions = [
+            await identity.open_session(
+                tx, Realm.STAFF, member.id, device="", address="", how=How.PASSWORD, wall_now=wall
+            )
+            for member in members
+        ]
     guests = [
-        Guest(
-            token=client.cookies["dewpond-staff"],
-            session_id=new_id(),
-            staff_id=member.id,
-            merchant_id=shop.merchant.id,
-            need=Capability.POOL,
-        )
-        for member, client in zip(members, clients, strict=True)
+        Guest(session_id=session.id, staff_id=member.id, merchant_id=shop.merchant.id, need=Capability.POOL)
+        for member, (session, _) in zip(members, sessions, strict=True)
         for shop in shops
     ]
-    gone = Guest(token="x" * 86, session_id=new_id(), staff_id=members[0].id, merchant_id=shops[0].merchant.id, need="")
+    gone = Guest(session_id=new_id(), staff_id=members[0].id, merchant_id=shops[0].merchant.id, need=Capability.POOL)
 
     async def ask(asked: list[Guest]) -> tuple[set[Guest], int]:
         async with database.transaction() as tx:
@@ -180,4 +183,47 @@ async def test_who_may_go_on_listening(
 
     welcome, often = await ask([*guests, gone])
     assert welcome == {guest for place, guest in enumerate(guests) if place // 2 % 2 == place % 2}
-    assert (await ask(guests[:1]))[1] == often
+    assert (await ask(guests[:1]))[1] == often == 2
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+async def test_what_open_consoles_are_told(
+    kind: str, house: Any, new_merchant: Any, new_person: Any, database: Database
+) -> None:
+    """Asked for at once, of all shops where something happened, and for both languages."""
+    tills = [Till(house, await new_merchant(f"Shop {place}")) for place in range(4)]
+    alice = await new_person("Alice", "90.00")
+    for till in tills:
+        for _ in range(2):
+            await till.sell(alice, "1.00")
+    await tills[0].settle()
+    async with database.transaction() as tx:
+        now = await worlds.read_clocks(tx)
+        happened = {
+            one.shop.merchant.id: await outbox.page_of_merchant(tx, one.shop.merchant.id, after=0, upto=2**31)
+            for one in tills
+        }
+
+    async def compose(some: list[Till]) -> tuple[dict[UUID, dict[Language, Telling]], int]:
+        facts = {one.shop.merchant.id: happened[one.shop.merchant.id] for one in some}
+        told: dict[UUID, dict[Language, Telling]] = {one: {} for one in facts}
+        async with database.reading() as tx:
+            with heard_by([tx.connection]) as heard:
+                writes = await KINDS[kind](tx, facts, now)
+                for language in Language:
+                    speak(language)
+                    for merchant_id, write in writes.items():
+                        told[merchant_id][language] = write()
+                await asyncio.sleep(0)  # a statement is told of after it
+        return told, len(heard)
+
+    one, few = await compose(tills[:1])
+    all_of, often = await compose(tills)
+    assert 0 < often == few
+    assert all_of[tills[0].shop.merchant.id] == one[tills[0].shop.merchant.id]
+    for till in tills:
+        told = all_of[till.shop.merchant.id]
+        assert told[Language.ENGLISH].drops == told[Language.CHINESE].drops == 1
+        assert told[Language.ENGLISH].html.keys() == told[Language.CHINESE].html.keys()
+        assert told[Language.ENGLISH] != told[Language.CHINESE]
+        assert till.shop.merchant.number in "".join(patch.html for patch in told[Language.ENGLISH].html.values())

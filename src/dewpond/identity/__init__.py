@@ -68,13 +68,20 @@ from dewpond.identity.sessions import (
     end_all_sessions,
     end_other_sessions,
     end_session,
+    ended_among,
     find_sessions,
     list_sessions,
     open_session,
     prove_session,
     touch_sessions,
 )
-from dewpond.identity.subjects import open_ids, person_by_open_id, person_of_apps
+from dewpond.identity.subjects import (
+    find_open_ids,
+    make_open_ids,
+    open_ids,
+    person_by_open_id,
+    person_of_apps,
+)
 
 __all__ = [
     "Begun",
@@ -116,6 +123,8 @@ __all__ = [
     "end_all_sessions",
     "end_other_sessions",
     "end_session",
+    "ended_among",
+    "find_open_ids",
     "find_people",
     "find_person_by_number",
     "find_pin_state",
@@ -134,6 +143,7 @@ __all__ = [
     "list_people",
     "list_sessions",
     "lock_people",
+    "make_open_ids",
     "newest_people",
     "open_ids",
     "open_session",

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -148,6 +148,19 @@ async def find_sessions(tx: Tx, tokens: Sequence[str], realm: Realm, *, wall_now
     rows = await tx.rows(_Held, sql.find_sessions, holder_ids=holder_ids, ids=ids, realm=realm, wall_now=wall_now)
     held = {(row.holder_id, row.id): row for row in rows}
     return [None if token is None else _opened_by(held.get(token[:2]), token[2]) for token in parsed]
+
+
+async def ended_among(
+    tx: Tx, realm: Realm, sessions: Collection[tuple[UUID, UUID]], *, wall_now: datetime
+) -> set[UUID]:
+    """Which of these sessions, each by its holder and its id, are no more: ended, too old, or never there.
+
+    For who was let in by a token before and is to be let go in time; being asked prolongs nothing.
+    """
+    if not sessions:
+        return set()
+    holder_ids, ids = columns(list(sessions), 2)
+    return set(await tx.values(sql.ended_among, holder_ids=holder_ids, ids=ids, realm=realm, wall_now=wall_now))
 
 
 async def touch_sessions(tx: Tx, sessions: Sequence[Session], wall_now: datetime) -> list[Session]:

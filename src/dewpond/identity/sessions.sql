@@ -13,6 +13,15 @@ from unnest(%(holder_ids)s::uuid[], %(ids)s::uuid[]) as u(holder_id, id)
 join identity.sessions s on s.holder_id = u.holder_id and s.id = u.id
 where s.realm = %(realm)s and s.ended_at is null and s.expires_at > %(wall_now)s;
 
+-- name: ended_among
+-- Asked often and for many: nothing comes back of those that go on.
+select u.id from unnest(%(holder_ids)s::uuid[], %(ids)s::uuid[]) as u(holder_id, id)
+where not exists (
+  select from identity.sessions s
+  where s.holder_id = u.holder_id and s.id = u.id and s.realm = %(realm)s and s.ended_at is null
+    and s.expires_at > %(wall_now)s
+);
+
 -- name: touch_sessions
 -- Never backwards, whatever another machine's clock says, and never what has ended. Locked in the order of the key, so
 -- that two servers that touch the same ones cannot wait for each other.

@@ -85,6 +85,7 @@ from dewpond.merchants.staff import (
     StaffMemberNotFound,
     WorksHere,
     add_role,
+    barred_among,
     change_role,
     create_staff_member,
     end_operator,
@@ -105,7 +106,6 @@ from dewpond.merchants.staff import (
     newest_staff_members,
     plain_sign_in_name,
     role_of,
-    roles_among,
     roles_of,
 )
 
@@ -157,6 +157,7 @@ __all__ = [
     "api_v3_key",
     "api_v3_key_drawn_at",
     "apps_of",
+    "barred_among",
     "change_role",
     "check_password",
     "count_merchants",
@@ -207,7 +208,6 @@ __all__ = [
     "reseal_secrets",
     "revoke_certificate",
     "role_of",
-    "roles_among",
     "roles_of",
     "rotate_platform_certificate",
     "set_api_v3_key",

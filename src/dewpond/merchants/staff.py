@@ -135,6 +135,14 @@ class _Given(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
 
 
+class _Barred(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to do at a merchant and may not."""
+
+    staff_id: StaffId
+    merchant_id: MerchantId
+    capability: str
+
+
 def plain_sign_in_name(text: str) -> str | None:
     """A sign-in name as it is kept, however its capitals were typed; None if it cannot be one."""
     plain = text.strip().lower()
@@ -343,11 +351,22 @@ async def role_of(tx: Tx, staff_id: UUID, merchant_id: UUID) -> Role | None:
     return None if role is None else Role(role)
 
 
-async def roles_among(tx: Tx, places: Collection[tuple[UUID, UUID]]) -> dict[tuple[UUID, UUID], Role]:
-    """What each of these members of staff is at the merchant beside them now; pairs without a role are left out."""
-    staff_ids, merchant_ids = columns(list(places), 2)
-    given = await tx.rows(_Given, sql.roles_among, staff_ids=staff_ids, merchant_ids=merchant_ids)
-    return {(one.staff_id, one.merchant_id): one.role for one in given}
+async def barred_among(tx: Tx, wanted: Collection[tuple[UUID, UUID, str]]) -> set[tuple[UUID, UUID, str]]:
+    """Of members of staff, each with a merchant and what they want to do there: those whose role now has it not."""
+    if not wanted:
+        return set()
+    staff_ids, merchant_ids, capabilities = columns(list(wanted), 3)
+    having, had = columns([(role, can) for role, capabilities in CAPABILITIES.items() for can in capabilities], 2)
+    barred = await tx.rows(
+        _Barred,
+        sql.barred_among,
+        staff_ids=staff_ids,
+        merchant_ids=merchant_ids,
+        capabilities=capabilities,
+        having=having,
+        had=had,
+    )
+    return {(one.staff_id, one.merchant_id, one.capability) for one in barred}
 
 
 async def roles_of(tx: Tx, staff_id: StaffId) -> list[tuple[Merchant, Role]]:

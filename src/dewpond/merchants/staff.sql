@@ -59,11 +59,17 @@ select merchant_id, staff_id, role from merchants.roles where merchant_id = %(me
 select merchant_id, staff_id, role from merchants.roles
 where staff_id = any(%(staff_ids)s::uuid[]) and ended_at is null;
 
--- name: roles_among
-select r.merchant_id, r.staff_id, r.role
-from unnest(%(staff_ids)s::uuid[], %(merchant_ids)s::uuid[]) as u(staff_id, merchant_id)
-join merchants.roles r on r.staff_id = u.staff_id and r.merchant_id = u.merchant_id
-where r.ended_at is null;
+-- name: barred_among
+-- Asked often and for many: nothing comes back of those who may.
+select u.staff_id, u.merchant_id, u.capability
+from unnest(%(staff_ids)s::uuid[], %(merchant_ids)s::uuid[], %(capabilities)s::text[])
+     as u(staff_id, merchant_id, capability)
+where not exists (
+  select from merchants.roles r
+  join unnest(%(having)s::text[], %(had)s::text[]) as can(role, capability) on can.role = r.role
+  where r.staff_id = u.staff_id and r.merchant_id = u.merchant_id and r.ended_at is null
+    and can.capability = u.capability
+);
 
 -- name: role_of
 -- Where somebody's time ends all their roles end in the same transaction, so this one row says it all.

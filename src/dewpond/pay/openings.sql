@@ -31,7 +31,7 @@ select id from opened;
 
 -- name: lock_earlier
 -- The payments that already hold these numbers.
-select p.merchant_id, p.id, p.merchant_reference, p.status, p.expires_at, r.request_hash, r.trade_type
+select p.merchant_id, p.id, p.merchant_reference, p.status, p.expires_at, r.request_hash, r.trade_type, r.code
 from unnest(%(merchant_ids)s::uuid[], %(merchant_references)s::text[]) as u(merchant_id, merchant_reference)
 join pay.payments p on p.merchant_id = u.merchant_id and p.merchant_reference = u.merchant_reference
 left join pay.payment_requests r on r.merchant_id = p.merchant_id and r.payment_id = p.id

@@ -151,4 +151,5 @@ async def standing_opening(
         expires_at=now.world + STANDING_LIFE,
         now=now,
         request=NewRequest(trade_type=STANDING, request_hash=asked, notify_url=""),
+        keeps_code=True,
     )

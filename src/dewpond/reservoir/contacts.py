@@ -1,6 +1,6 @@
 """Contacts: the people of a merchant's pool, with what they spent; each figure walks to its touchpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from dewpond.kit.db import Tx, queries
+from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.money import CNY, Currency, Money
 
 sql = queries(__file__)
@@ -104,6 +104,11 @@ class PoolSummary(msgspec.Struct, frozen=True, kw_only=True):
     totals: tuple[Total, ...]
 
 
+class _Returning(msgspec.Struct, frozen=True, kw_only=True):
+    merchant_id: UUID
+    people: int
+
+
 class _Counts(msgspec.Struct, frozen=True, kw_only=True):
     people: int
     returning: int
@@ -185,12 +190,17 @@ async def find_contact(tx: Tx, merchant_id: UUID, person_id: UUID) -> Contact | 
     return None if contact is None else (await with_spendings(tx, [contact]))[0]
 
 
-async def list_contacts_among(tx: Tx, merchant_id: UUID, person_ids: Sequence[UUID]) -> list[Contact]:
-    """Those of these people whom this merchant knows, the last seen first."""
-    contacts = await tx.rows(
-        Contact, sql.list_contacts_among, merchant_id=merchant_id, person_ids=list(set(person_ids))
-    )
+async def list_contacts_among(tx: Tx, pairs: Collection[tuple[UUID, UUID]]) -> list[Contact]:
+    """Of these people, each beside a merchant, those whom that merchant knows, the last seen first."""
+    merchant_ids, person_ids = columns(sorted(set(pairs)), 2)
+    contacts = await tx.rows(Contact, sql.list_contacts_among, merchant_ids=merchant_ids, person_ids=person_ids)
     return await with_spendings(tx, contacts)
+
+
+async def count_returning(tx: Tx, merchant_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """How many people came back to each of these merchants, found by looking at everybody in their pools."""
+    found = await tx.rows(_Returning, sql.count_returning, merchant_ids=list(merchant_ids))
+    return dict.fromkeys(merchant_ids, 0) | {one.merchant_id: one.people for one in found}
 
 
 async def pool_summary(tx: Tx, merchant_id: UUID) -> PoolSummary:

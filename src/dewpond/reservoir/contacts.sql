@@ -10,9 +10,10 @@ select merchant_id, person_id, app_id, first_seen_at, last_seen_at
 from reservoir.contacts where merchant_id = %(merchant_id)s and person_id = %(person_id)s;
 
 -- name: list_contacts_among
-select merchant_id, person_id, app_id, first_seen_at, last_seen_at
-from reservoir.contacts where merchant_id = %(merchant_id)s and person_id = any(%(person_ids)s::uuid[])
-order by last_seen_at desc, person_id desc;
+select c.merchant_id, c.person_id, c.app_id, c.first_seen_at, c.last_seen_at
+from unnest(%(merchant_ids)s::uuid[], %(person_ids)s::uuid[]) as u(merchant_id, person_id)
+join reservoir.contacts c using (merchant_id, person_id)
+order by c.last_seen_at desc, c.person_id desc;
 
 -- name: list_contacts_by_first_seen
 select merchant_id, person_id, app_id, first_seen_at, last_seen_at
@@ -47,6 +48,12 @@ select (select count(*) from reservoir.contacts where merchant_id = %(merchant_i
        (select count(*) from (
           select from reservoir.spendings where merchant_id = %(merchant_id)s
           group by person_id having sum(purchases) > 1) again) as returning;
+
+-- name: count_returning
+select merchant_id, count(*) as people from (
+  select merchant_id from reservoir.spendings where merchant_id = any(%(merchant_ids)s::uuid[])
+  group by merchant_id, person_id having sum(purchases) > 1) again
+group by merchant_id;
 
 -- name: sum_spendings
 select currency, count(*) filter (where purchases > 0) as buyers, sum(purchases)::bigint as purchases,

@@ -74,20 +74,44 @@ class Hour(_Counted, frozen=True, kw_only=True):
     begins_at: datetime
 
 
-class _Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """Takings of one day or hour, in one currency."""
+class _TakenEver(msgspec.Struct, frozen=True, kw_only=True):
+    """Takings of one merchant, in one currency."""
 
-    begins_at: datetime
+    merchant_id: UUID
     currency: Currency
     payments: int
     minor: int
     refunds: int
     refunded_minor: int
 
+    @property
+    def takings(self) -> Takings:
+        return Takings(
+            currency=self.currency,
+            payments=self.payments,
+            minor=self.minor,
+            refunds=self.refunds,
+            refunded_minor=self.refunded_minor,
+        )
+
+
+class _Taken(_TakenEver, frozen=True, kw_only=True):
+    """Takings of one day or hour."""
+
+    begins_at: datetime
+
+
+class _People(msgspec.Struct, frozen=True, kw_only=True):
+    """How many people are in a merchant's pool."""
+
+    merchant_id: UUID
+    people: int
+
 
 class _Arrived(msgspec.Struct, frozen=True, kw_only=True):
-    """How many people were first seen in one day or hour."""
+    """How many people a merchant first saw in one day or hour."""
 
+    merchant_id: UUID
     begins_at: datetime
     new_contacts: int
 
@@ -107,22 +131,57 @@ async def list_days(tx: Tx, merchant_id: UUID, since: date, until: date) -> list
 
     At most `MOST_DAYS` of them: more, or fewer than one, is a `ValueError`.
     """
+    return (await list_days_of(tx, [merchant_id], since, until))[merchant_id]
+
+
+async def list_days_of(tx: Tx, merchant_ids: Sequence[UUID], since: date, until: date) -> dict[UUID, list[Day]]:
+    """The same for each of these merchants."""
     count = (until - since).days + 1
     if not 1 <= count <= MOST_DAYS:
         raise ValueError(f"1 to {MOST_DAYS} days are answered at once, not {count}")
     days = [since + n * _DAY for n in range(count)]
-    found = await _count(tx, merchant_id, "day", [_begin(day) for day in days], _begin(until + _DAY))
-    return [
-        Day(day=day, new_contacts=people, takings=takings)
-        for day, (_, people, takings) in zip(days, found, strict=True)
-    ]
+    found = await _count(tx, merchant_ids, "day", [_begin(day) for day in days], _begin(until + _DAY))
+    return {
+        merchant_id: [
+            Day(day=day, new_contacts=people, takings=takings)
+            for day, (_, people, takings) in zip(days, counted, strict=True)
+        ]
+        for merchant_id, counted in found.items()
+    }
 
 
 async def list_hours(tx: Tx, merchant_id: UUID, day: date) -> list[Hour]:
     """The twenty-four hours of a day, also those in which nothing happened."""
+    return (await list_hours_of(tx, [merchant_id], day))[merchant_id]
+
+
+async def list_hours_of(tx: Tx, merchant_ids: Sequence[UUID], day: date) -> dict[UUID, list[Hour]]:
+    """The same for each of these merchants."""
     hours = [_begin(day) + n * _HOUR for n in range(24)]
-    found = await _count(tx, merchant_id, "hour", hours, _begin(day + _DAY))
-    return [Hour(begins_at=hour, new_contacts=people, takings=takings) for hour, people, takings in found]
+    found = await _count(tx, merchant_ids, "hour", hours, _begin(day + _DAY))
+    return {
+        merchant_id: [Hour(begins_at=hour, new_contacts=people, takings=takings) for hour, people, takings in counted]
+        for merchant_id, counted in found.items()
+    }
+
+
+def sum_hours(day: date, hours: Sequence[Hour]) -> Day:
+    """A day as its hours make it, for who has asked for them already."""
+    by_currency: dict[Currency, Takings] = {}
+    for one in (takings for hour in hours for takings in hour.takings):
+        so_far = by_currency.get(one.currency, Takings(currency=one.currency))
+        by_currency[one.currency] = Takings(
+            currency=one.currency,
+            payments=so_far.payments + one.payments,
+            minor=so_far.minor + one.minor,
+            refunds=so_far.refunds + one.refunds,
+            refunded_minor=so_far.refunded_minor + one.refunded_minor,
+        )
+    return Day(
+        day=day,
+        new_contacts=sum(hour.new_contacts for hour in hours),
+        takings=tuple(by_currency[currency] for currency in sorted(by_currency)),
+    )
 
 
 async def sum_day(tx: Tx, day: date) -> list[Takings]:
@@ -132,32 +191,45 @@ async def sum_day(tx: Tx, day: date) -> list[Takings]:
 
 async def count_people(tx: Tx, merchant_id: UUID) -> int:
     """How many people are in a merchant's pool: a sum over the hours in which somebody came, not over the people."""
-    return int(await tx.value(sql.count_people, merchant_id=merchant_id))
+    return (await count_people_of(tx, [merchant_id]))[merchant_id]
+
+
+async def count_people_of(tx: Tx, merchant_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """The same for each of these merchants."""
+    found = await tx.rows(_People, sql.count_people, merchant_ids=list(merchant_ids))
+    return dict.fromkeys(merchant_ids, 0) | {one.merchant_id: one.people for one in found}
 
 
 async def total_takings(tx: Tx, merchant_id: UUID) -> list[Takings]:
     """What a merchant took in and gave back ever, by currency: a sum over hours, not over people or payments."""
-    return await tx.rows(Takings, sql.sum_merchant, merchant_id=merchant_id)
+    return (await total_takings_of(tx, [merchant_id]))[merchant_id]
+
+
+async def total_takings_of(tx: Tx, merchant_ids: Sequence[UUID]) -> dict[UUID, list[Takings]]:
+    """The same for each of these merchants."""
+    totals: dict[UUID, list[Takings]] = {merchant_id: [] for merchant_id in merchant_ids}
+    for one in await tx.rows(_TakenEver, sql.sum_merchants, merchant_ids=list(merchant_ids)):
+        totals[one.merchant_id].append(one.takings)
+    return totals
 
 
 async def _count(
-    tx: Tx, merchant_id: UUID, unit: str, begins: Sequence[datetime], ends_at: datetime
-) -> list[tuple[datetime, int, tuple[Takings, ...]]]:
-    """People and takings of each day or hour that begins at one of these moments."""
-    given = {"merchant_id": merchant_id, "unit": unit, "begins_at": begins[0], "ends_at": ends_at}
-    people = {one.begins_at: one.new_contacts for one in await tx.rows(_Arrived, sql.sum_arrivals, **given)}
-    takings: dict[datetime, list[Takings]] = {}
+    tx: Tx, merchant_ids: Sequence[UUID], unit: str, begins: Sequence[datetime], ends_at: datetime
+) -> dict[UUID, list[tuple[datetime, int, tuple[Takings, ...]]]]:
+    """People and takings of each merchant in each day or hour that begins at one of these moments."""
+    given = {"merchant_ids": list(merchant_ids), "unit": unit, "begins_at": begins[0], "ends_at": ends_at}
+    arrived = await tx.rows(_Arrived, sql.sum_arrivals, **given)
+    people = {(one.merchant_id, one.begins_at): one.new_contacts for one in arrived}
+    takings: dict[tuple[UUID, datetime], tuple[Takings, ...]] = {}
     for one in await tx.rows(_Taken, sql.sum_takings, **given):
-        takings.setdefault(one.begins_at, []).append(
-            Takings(
-                currency=one.currency,
-                payments=one.payments,
-                minor=one.minor,
-                refunds=one.refunds,
-                refunded_minor=one.refunded_minor,
-            )
-        )
-    return [(begin, people.get(begin, 0), tuple(takings.get(begin, ()))) for begin in begins]
+        where = one.merchant_id, one.begins_at
+        takings[where] = (*takings.get(where, ()), one.takings)
+    return {
+        merchant_id: [
+            (begin, people.get((merchant_id, begin), 0), takings.get((merchant_id, begin), ())) for begin in begins
+        ]
+        for merchant_id in merchant_ids
+    }
 
 
 def _begin(day: date) -> datetime:

@@ -1,19 +1,22 @@
 -- name: sum_takings
-select date_trunc(%(unit)s, hour, 'Asia/Shanghai') as begins_at, currency,
+select merchant_id, date_trunc(%(unit)s, hour, 'Asia/Shanghai') as begins_at, currency,
        sum(payments)::bigint as payments, sum(minor)::bigint as minor,
        sum(refunds)::bigint as refunds, sum(refunded_minor)::bigint as refunded_minor
 from reservoir.takings
-where merchant_id = %(merchant_id)s and hour >= %(begins_at)s and hour < %(ends_at)s
-group by begins_at, currency order by begins_at, currency;
+where merchant_id = any(%(merchant_ids)s::uuid[]) and hour >= %(begins_at)s and hour < %(ends_at)s
+group by merchant_id, begins_at, currency order by merchant_id, begins_at, currency;
 
 -- name: sum_arrivals
-select date_trunc(%(unit)s, hour, 'Asia/Shanghai') as begins_at, sum(new_contacts)::bigint as new_contacts
+select merchant_id, date_trunc(%(unit)s, hour, 'Asia/Shanghai') as begins_at,
+       sum(new_contacts)::bigint as new_contacts
 from reservoir.arrivals
-where merchant_id = %(merchant_id)s and hour >= %(begins_at)s and hour < %(ends_at)s
-group by begins_at;
+where merchant_id = any(%(merchant_ids)s::uuid[]) and hour >= %(begins_at)s and hour < %(ends_at)s
+group by merchant_id, begins_at;
 
 -- name: count_people
-select coalesce(sum(new_contacts), 0)::bigint as people from reservoir.arrivals where merchant_id = %(merchant_id)s;
+select merchant_id, sum(new_contacts)::bigint as people
+from reservoir.arrivals where merchant_id = any(%(merchant_ids)s::uuid[])
+group by merchant_id;
 
 -- name: sum_day
 select currency, sum(payments)::bigint as payments, sum(minor)::bigint as minor,
@@ -21,8 +24,8 @@ select currency, sum(payments)::bigint as payments, sum(minor)::bigint as minor,
 from reservoir.takings where hour >= %(begins_at)s and hour < %(ends_at)s
 group by currency order by currency;
 
--- name: sum_merchant
-select currency, sum(payments)::bigint as payments, sum(minor)::bigint as minor,
+-- name: sum_merchants
+select merchant_id, currency, sum(payments)::bigint as payments, sum(minor)::bigint as minor,
        sum(refunds)::bigint as refunds, sum(refunded_minor)::bigint as refunded_minor
-from reservoir.takings where merchant_id = %(merchant_id)s
-group by currency order by currency;
+from reservoir.takings where merchant_id = any(%(merchant_ids)s::uuid[])
+group by merchant_id, currency order by merchant_id, currency;

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from dewpond import pay
+from dewpond import identity, pay
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx, columns, queries
 from dewpond.kit.money import Currency, Money
@@ -49,19 +49,26 @@ class Touchpoint(msgspec.Struct, frozen=True, kw_only=True):
         return Money(self.minor, self.currency)
 
 
+class _Met(msgspec.Struct, frozen=True, kw_only=True):
+    """How many people a merchant met for the first time."""
+
+    merchant_id: UUID
+    people: int
+
+
 async def record_purchases(tx: Tx, facts: Sequence[Fact], now: Now) -> None:
     """Let people who paid settle in the merchant's pool, and count the hour's takings; deaf to the second time."""
     meetings = [(fact, event) for fact in facts if isinstance(event := fact.event, pay.PaymentSucceeded)]
-    await _record(tx, TouchpointKind.PURCHASE, meetings)
+    await _record(tx, TouchpointKind.PURCHASE, meetings, now)
 
 
 async def record_refunds(tx: Tx, facts: Sequence[Fact], now: Now) -> None:
     """Correct what a merchant knows of people who got money back, and its takings; deaf to the second time."""
     meetings = [(fact, event) for fact in facts if isinstance(event := fact.event, pay.RefundSucceeded)]
-    await _record(tx, TouchpointKind.REFUND, meetings)
+    await _record(tx, TouchpointKind.REFUND, meetings, now)
 
 
-async def _record(tx: Tx, kind: TouchpointKind, meetings: Sequence[tuple[Fact, _Meeting]]) -> None:
+async def _record(tx: Tx, kind: TouchpointKind, meetings: Sequence[tuple[Fact, _Meeting]], now: Now) -> None:
     if not meetings:
         return
     rows = [
@@ -90,6 +97,8 @@ async def _record(tx: Tx, kind: TouchpointKind, meetings: Sequence[tuple[Fact, _
         currencies=currencies,
         occurred_at=occurred,
     )
+    # What the shop calls them belongs to the drop: no page that shows it has to write.
+    await identity.make_open_ids(tx, [(event.app_id, event.person_id) for _, event in meetings], wall_now=now.wall)
 
 
 async def list_touchpoints(
@@ -113,17 +122,15 @@ async def list_touchpoints(
     )
 
 
-async def count_first_meetings(tx: Tx, merchant_id: UUID, facts: Sequence[Fact]) -> int:
-    """How many people a merchant first met by one of these facts: the drops that fell with them."""
-    people = {fact.person_id for fact in facts if fact.person_id is not None}
-    return int(
-        await tx.value(
-            sql.count_first_meetings,
-            merchant_id=merchant_id,
-            person_ids=list(people),
-            fact_ids=[fact.id for fact in facts],
-        )
+async def count_first_meetings(tx: Tx, facts: Sequence[Fact]) -> dict[UUID, int]:
+    """How many people each merchant first met by one of these facts: the drops that fell with them."""
+    pairs = {(fact.merchant_id, fact.person_id) for fact in facts if fact.merchant_id and fact.person_id}
+    merchant_ids, person_ids = columns(list(pairs), 2)
+    fact_ids = [fact.id for fact in facts]
+    found = await tx.rows(
+        _Met, sql.count_first_meetings, merchant_ids=merchant_ids, person_ids=person_ids, fact_ids=fact_ids
     )
+    return dict.fromkeys(merchant_ids, 0) | {one.merchant_id: one.people for one in found}
 
 
 async def list_facts_of_payment(tx: Tx, merchant_id: UUID, person_id: UUID, payment_id: UUID) -> list[UUID]:

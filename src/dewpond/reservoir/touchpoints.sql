@@ -75,10 +75,13 @@ order by occurred_at desc, fact_id desc limit %(most)s;
 
 -- name: count_first_meetings
 -- Of these facts, those that were the first a merchant ever learned of a person: fact ids are in the order of time.
-select count(*) from (
-  select min(fact_id::text) as first from reservoir.touchpoints
-  where merchant_id = %(merchant_id)s and person_id = any(%(person_ids)s::uuid[]) group by person_id
-) f where f.first::uuid = any(%(fact_ids)s::uuid[]);
+select merchant_id, count(*) as people from (
+  select t.merchant_id, min(t.fact_id::text) as first
+  from unnest(%(merchant_ids)s::uuid[], %(person_ids)s::uuid[]) as u(merchant_id, person_id)
+  join reservoir.touchpoints t using (merchant_id, person_id)
+  group by t.merchant_id, t.person_id
+) f where f.first::uuid = any(%(fact_ids)s::uuid[])
+group by merchant_id;
 
 -- name: list_facts_of_payment
 select fact_id from reservoir.touchpoints

@@ -5,8 +5,9 @@
 A stream is told of a fact once the pool has settled it (the reservoir's readers have passed it), so what a console
 shows beside it is never older than the fact itself. Each message carries its position as `id`; a browser that comes
 back brings the last one it saw and is told the rest, or to load the page anew where that is too much. Pages of one kind
-are kept up to date alike: what a merchant's streams of a kind are told is composed once for each language, however many
-look on. Who may listen no more (signed out, or no longer of that shop) is let go within half a minute.
+are kept up to date alike: what they are told is asked for once, of all shops together, and written once for each shop
+and language, however many look on. Who may listen no more (signed out, or no longer of that shop) is let go within two
+seconds, and is told nothing that happened after.
 
 A session keeps no more than some lines: the oldest makes room for the newest, and is told so, that its page rests until
 somebody looks at it instead of coming back at once in place of another.
@@ -28,8 +29,10 @@ from dewpond.web.words import Language, speak
 
 log = structlog.get_logger(__name__)
 
-#: What is to be told of some facts of one merchant, in the language that is spoken at the moment; None for nothing.
-Compose = Callable[[Tx, UUID, Sequence[Fact], Now], Awaitable["Telling | None"]]
+#: What a merchant's pages are told, in the language that is spoken at the moment.
+Write = Callable[[], "Telling"]
+#: What is to be told of facts, of several merchants at once; those are left out whose pages are told nothing.
+Compose = Callable[[Tx, Mapping[UUID, Sequence[Fact]], Now], Awaitable[Mapping[UUID, Write]]]
 
 _LOOK_SECONDS: Final = 0.15
 #: After a long look this process does other things for as long again, for people pay in it as well; at most so long.
@@ -37,8 +40,8 @@ _LONGEST_REST_SECONDS: Final = 0.5
 _TROUBLE_SECONDS: Final = 1.0
 #: Proxies and browsers take a silent line for a dead one.
 _BEAT_SECONDS: Final = 15.0
-#: How often it is asked who may still listen.
-_WELCOME_SECONDS: Final = 30.0
+#: How often it is asked who may still listen, of all at once.
+_WELCOME_SECONDS: Final = 1.0
 #: Facts read in one look; and the longest stretch that is told again to who comes back.
 _PAGE: Final = 2_000
 CATCH_UP: Final = 5_000
@@ -57,7 +60,6 @@ _POOL: Final = "reservoir."
 class Guest(msgspec.Struct, frozen=True, kw_only=True):
     """Who listens, by what lets them in."""
 
-    token: str
     session_id: UUID
     staff_id: UUID
     merchant_id: UUID
@@ -165,7 +167,8 @@ class Live:
             begin = await self._join(stream)
             if begin is None:
                 return
-            yield await self._missed(stream, begin)
+            if (missed := await self._missed(stream, begin)) is not None:
+                yield missed
             while (message := await self._next(stream)) is not None:
                 yield message
         except Exception as error:  # noqa: BLE001 - this line ends, and its page comes back by itself
@@ -238,10 +241,11 @@ class Live:
                 return stream.queue.get_nowait()
             return _message(max(self._cursor or 0, stream.after or 0), Telling())
 
-    async def _missed(self, stream: _Stream, begin: int) -> bytes:
-        """What a stream was not told while it was away, as one message; at least where it stands."""
+    async def _missed(self, stream: _Stream, begin: int) -> bytes | None:
+        """What a stream was not told while it was away, as one message; at least where it stands. None for who may
+        listen no more."""
         after = begin if stream.after is None else stream.after
-        async with self._db.transaction() as tx:
+        async with self._db.reading() as tx:
             # A page may have been shown by a process that is further on than this one.
             upto = begin if after <= begin else await settled(tx)
             if not 0 <= upto - after <= CATCH_UP:  # too long ago, or a position of a world that was reset
@@ -249,8 +253,12 @@ class Live:
             if after >= begin:
                 return _message(after, Telling())
             facts = await outbox.page_of_merchant(tx, stream.feed.merchant_id, after=after, upto=begin)
-        told = await self._told(stream.feed, facts, {stream.language}) if facts else {}
-        return told.get(stream.language) or _message(begin, Telling())
+        kind, merchant_id = stream.feed
+        write = (await self._ask(kind, {merchant_id: facts})).get(merchant_id) if facts else None
+        if write is None:
+            return _message(begin, Telling())
+        await self._dismiss([stream])  # nobody looked after it while it waited to join
+        return None if stream.is_leaving else _written(facts[-1].position, write, stream.language)
 
     async def _read(self) -> None:
         """Look again and again, as long as anybody is there."""
@@ -268,78 +276,89 @@ class Live:
                 await asyncio.sleep(_TROUBLE_SECONDS)
         self._cursor = None
 
-    async def _look(self) -> int:
-        """Tell what is new; how many facts were passed."""
+    async def _look(self) -> None:
+        """Tell what is new."""
         if self._cursor is None:
-            return 0
-        async with self._db.transaction() as tx:
+            return
+        async with self._db.reading() as tx:
             upto = await settled(tx)
             if upto < self._cursor:  # another world was put in this one's place
                 self._cursor = upto
                 self._let_go()
             if upto == self._cursor:
-                return 0
+                return
             page = [fact for fact in await outbox.page(tx, after=self._cursor, most=_PAGE) if fact.position <= upto]
         facts_of: dict[UUID, list[Fact]] = {feed.merchant_id: [] for feed in self._streams}
         for fact in page:
             if fact.merchant_id in facts_of:
                 facts_of[fact.merchant_id].append(fact)
-        told = {feed: await self._try_telling(feed, facts_of[feed.merchant_id]) for feed in list(self._streams)}
+        composed = await self._compose({merchant_id: facts for merchant_id, facts in facts_of.items() if facts})
+        await self._dismiss([stream for feed in composed for stream in self._streams.get(feed, ())])
+        for feed, write in composed.items():
+            self._hand_out(feed, write, facts_of[feed.merchant_id][-1].position)
+            await asyncio.sleep(0)  # the lines take what they were handed, and others of this process have their turn
         self._cursor = page[-1].position if page else upto
-        for feed, messages in told.items():
-            self._hand_out(feed, messages, facts_of[feed.merchant_id])
-        return len(page)
 
-    def _hand_out(self, feed: _Feed, messages: Mapping[Language, bytes] | None, facts: Sequence[Fact]) -> None:
-        for stream in list(self._streams.get(feed, ())):
-            if messages is None:
-                stream.let_go()
-                continue
+    def _hand_out(self, feed: _Feed, write: Write | None, position: int) -> None:
+        streams = list(self._streams.get(feed, ()))
+        messages: dict[Language, bytes] = {}
+        try:
+            if write is not None:
+                messages = {spoken: _written(position, write, spoken) for spoken in {one.language for one in streams}}
+        except Exception as error:  # noqa: BLE001 - one shop's trouble is not the others'
+            log.warning("live.trouble", kind=feed.kind, merchants=[str(feed.merchant_id)], error=repr(error))
+        for stream in streams:
             message = messages.get(stream.language)
-            if message is None or facts[-1].position <= (stream.after or 0):
-                continue
-            if not stream.tell(message):
+            if message is None:  # they come back by themselves
+                stream.let_go()
+            elif position > (stream.after or 0) and not stream.tell(message):
                 self._leave(stream)
 
-    async def _try_telling(self, feed: _Feed, facts: Sequence[Fact]) -> Mapping[Language, bytes] | None:
-        """What these streams are told; None where it cannot be said: they are let go, and nobody else has to wait."""
-        languages = {stream.language for stream in self._streams.get(feed, ())}
-        if not facts or not languages:
-            return {}
-        try:
-            return await self._told(feed, facts, languages)
-        except Exception as error:  # noqa: BLE001 - one shop's trouble is not the others'
-            log.warning("live.trouble", kind=feed.kind, merchant=str(feed.merchant_id), error=repr(error))
-            return None
+    async def _compose(self, facts_of: Mapping[UUID, Sequence[Fact]]) -> dict[_Feed, Write | None]:
+        """What the streams of these merchants are told; None for those of whom it cannot be said: they are let go, and
+        nobody else has to wait."""
+        composed: dict[_Feed, Write | None] = {}
+        for kind in self._kinds:
+            some = {one: facts for one, facts in facts_of.items() if _Feed(kind, one) in self._streams}
+            told = await self._try_asking(kind, some) if some else {}
+            composed |= {_Feed(kind, merchant_id): write for merchant_id, write in told.items()}
+        return composed
 
-    async def _told(
-        self, feed: _Feed, facts: Sequence[Fact], languages: Collection[Language]
-    ) -> Mapping[Language, bytes]:
-        messages = {}
-        async with self._db.transaction() as tx:
-            now = await worlds.read_clocks(tx)
-            for language in languages:
-                speak(language)
-                telling = await self._kinds[feed.kind](tx, feed.merchant_id, facts, now)
-                if telling is not None:
-                    messages[language] = _message(facts[-1].position, telling)
-        return messages
+    async def _try_asking(self, kind: str, facts_of: Mapping[UUID, Sequence[Fact]]) -> Mapping[UUID, Write | None]:
+        try:
+            return await self._ask(kind, facts_of)
+        except Exception as error:  # noqa: BLE001 - one shop's trouble is not the others'
+            log.warning("live.trouble", kind=kind, merchants=[str(one) for one in facts_of][:10], error=repr(error))
+        if len(facts_of) == 1:
+            return dict.fromkeys(facts_of)
+        told: dict[UUID, Write | None] = {}
+        for merchant_id, facts in facts_of.items():  # whose it is shows when each is asked for alone
+            told |= await self._try_asking(kind, {merchant_id: facts})
+        return told
+
+    async def _ask(self, kind: str, facts_of: Mapping[UUID, Sequence[Fact]]) -> Mapping[UUID, Write]:
+        async with self._db.reading() as tx:
+            return await self._kinds[kind](tx, facts_of, await worlds.read_clocks(tx))
 
     async def _watch(self) -> None:
         """Ask again and again who may still listen, as long as anybody is there."""
         while self._streams:
             await asyncio.sleep(_WELCOME_SECONDS)
-            guests = {stream.guest for some in self._streams.values() for stream in some}
             try:
-                async with self._db.transaction() as tx:
-                    welcome = set(await self._welcome(tx, guests))
+                await self._dismiss([stream for some in self._streams.values() for stream in some])
             except Exception as error:  # noqa: BLE001 - asked again in a moment
                 log.warning("live.trouble", error=repr(error))
-                continue
-            for some in self._streams.values():
-                for stream in some:
-                    if stream.guest in guests - welcome:
-                        stream.let_go()
+
+    async def _dismiss(self, streams: Collection[_Stream]) -> None:
+        """Let those go who may listen no more."""
+        guests = {stream.guest for stream in streams}
+        if not guests:
+            return
+        async with self._db.reading() as tx:
+            welcome = await self._welcome(tx, guests)
+        for stream in streams:
+            if stream.guest not in welcome:
+                stream.let_go()
 
 
 async def settled(tx: Tx) -> int:
@@ -354,3 +373,8 @@ _FAREWELL: Final = b"data: %s\n\n" % msgspec.json.encode(Telling(rest=True))
 
 def _message(position: int, telling: Telling) -> bytes:
     return b"id: %d\ndata: %s\n\n" % (position, msgspec.json.encode(telling))
+
+
+def _written(position: int, write: Write, language: Language) -> bytes:
+    speak(language)
+    return _message(position, write())

@@ -139,9 +139,14 @@ def warm_up() -> None:
 
 def money(amount: Money) -> str:
     """An amount as people write it: ¥18.00, and with the sign of a minus where it is less than nothing."""
+    return _money(amount, language())
+
+
+@lru_cache(maxsize=4096)  # here and below: babel takes its time, and lists and charts say the same again and again
+def _money(amount: Money, spoken: Language) -> str:
     worth = Decimal(amount.minor).scaleb(-places(amount.currency))
     # Everybody who pays in yuan knows its sign; babel's English would write CN¥.
-    return format_currency(worth, amount.currency, locale=language().locale).replace("CN¥", "¥").replace("-", "−")
+    return format_currency(worth, amount.currency, locale=spoken.locale).replace("CN¥", "¥").replace("-", "−")
 
 
 def plain_amount(amount: Money) -> str:
@@ -152,7 +157,12 @@ def plain_amount(amount: Money) -> str:
 
 def number(value: int) -> str:
     """A whole number with its groups."""
-    return format_decimal(value, locale=language().locale)
+    return _number(value, language())
+
+
+@lru_cache(maxsize=1024)
+def _number(value: int, spoken: Language) -> str:
+    return format_decimal(value, locale=spoken.locale)
 
 
 def spelled_number(person_number: str) -> str:
@@ -190,10 +200,15 @@ def time_left(left: timedelta) -> str:
 
 def minute(at: datetime | None) -> str:
     """Day and time in lists, where nobody counts seconds."""
-    if at is None:
-        return "—"
-    pattern = str(get_datetime_format("medium", locale=language().locale))
-    return pattern.format(clock_time(at), day(at))
+    return "—" if at is None else _minute(at.replace(second=0, microsecond=0), language())
+
+
+@lru_cache(maxsize=1024)
+def _minute(at: datetime, spoken: Language) -> str:
+    pattern = str(get_datetime_format("medium", locale=spoken.locale))
+    here = at.astimezone(SHANGHAI)
+    told = format_time(here, "short", tzinfo=SHANGHAI, locale=spoken.locale)
+    return pattern.format(told, format_date(here.date(), "medium", locale=spoken.locale))
 
 
 def day(at: datetime | date | None) -> str:
@@ -206,7 +221,12 @@ def day(at: datetime | date | None) -> str:
 
 def short_day(at: date) -> str:
     """A day of these weeks: Nov 22."""
-    return format_skeleton("MMMd", at, locale=language().locale)
+    return _short_day(at, language())
+
+
+@lru_cache(maxsize=256)
+def _short_day(at: date, spoken: Language) -> str:
+    return format_skeleton("MMMd", at, locale=spoken.locale)
 
 
 def clock_time(at: datetime | None) -> str:
@@ -216,9 +236,14 @@ def clock_time(at: datetime | None) -> str:
 
 def hour(at: datetime) -> str:
     """A full hour, for a chart of a day: 6 AM."""
-    if language() is Language.CHINESE:
-        return clock_time(at)
-    return format_skeleton("h", at, tzinfo=SHANGHAI, locale=language().locale)
+    return _hour(at, language())
+
+
+@lru_cache(maxsize=256)
+def _hour(at: datetime, spoken: Language) -> str:
+    if spoken is Language.CHINESE:
+        return format_time(at, "short", tzinfo=SHANGHAI, locale=spoken.locale)
+    return format_skeleton("h", at, tzinfo=SHANGHAI, locale=spoken.locale)
 
 
 def machine_time(at: datetime) -> str:

@@ -21,7 +21,7 @@ from dewpond.kit import worlds
 from dewpond.kit.db import Tx
 from dewpond.kit.money import CNY
 from dewpond.merchants import Capability, Merchant
-from dewpond.reservoir import Contact, ContactOrder, Place, Takings, Touchpoint
+from dewpond.reservoir import Contact, ContactOrder, Day, Place, Takings, Touchpoint
 from dewpond.web import words
 from dewpond.web.console.shops import read_moment, read_place, shop_page, write_place
 from dewpond.web.live import settled
@@ -39,7 +39,8 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
     contact: Contact
     name: str
-    #: What the shop calls them, at the app through which they came first.
+    #: What the shop calls them, at the app through which they came first; it comes with the drop. Empty where the drop
+    #: fell before that was so, and nobody has called it anything since.
     open_id: str
 
 
@@ -53,13 +54,14 @@ async def pool(request: Request[Any, Any, Any]) -> Response[str]:
     async with site_of(request).house.db.transaction() as tx:
         position = await settled(tx)  # first: what comes in between is told again, and nothing is missed
         now = await worlds.read_clocks(tx)
-        known = await read_pool(tx, merchant, now.world)
+        known = (await read_pools(tx, [merchant.id], now.world))[merchant.id]
         before = None if text else await _place(tx, merchant, request.query_params.get("before", ""), sort)
         most = _SEARCHED if text else _PAGE + 1
         found = await reservoir.filter_contacts(tx, merchant.id, sort=sort, before=before, most=most)
         matching = await _with_name(tx, found, text) if text else found
-        drops = await shown_drops(tx, matching[:_PAGE], now.wall)
-    more = "" if text or len(found) <= _PAGE else f"/m/{merchant.number}/pool?{_next(drops[-1], sort)}"
+        drops = await shown_drops(tx, matching[:_PAGE])
+    last = next((drop for drop in reversed(drops) if drop.open_id), None)
+    more = f"/m/{merchant.number}/pool?{_next(last, sort)}" if last and not text and len(found) > _PAGE else ""
     return shop_page(
         request,
         "console/pool.html",
@@ -70,44 +72,62 @@ async def pool(request: Request[Any, Any, Any]) -> Response[str]:
         position=position,
         #: The list itself follows what happens only where the newest come first anyway.
         is_live=sort is ContactOrder.LAST_SEEN and not text and before is None,
-        **known,
+        **known.shown(),
     )
 
 
-async def read_pool(
-    tx: Tx, merchant: Merchant, world_now: datetime, *, most_counted: int | None = None
-) -> dict[str, Any]:
-    """What the tiles and the charts of a pool show; who came back (`returning`) is None in one of more people than
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """A shop's pool at a glance, in no language yet."""
+
+    people: int
+    #: Who came back; None where nobody counted.
+    returning: int | None
+    takings: list[Takings]
+    days: list[Day]
+
+    def shown(self) -> dict[str, Any]:
+        """What the tiles and the charts of a pool show."""
+        return {
+            "people": self.people,
+            "returning": self.returning,
+            "total": next((one for one in self.takings if one.currency == CNY), Takings(currency=CNY)),
+            "others": [one for one in self.takings if one.currency != CNY],
+            "arrivals": [
+                {"label": words.short_day(day.day), "value": day.new_contacts, "text": words.number(day.new_contacts)}
+                for day in self.days
+            ],
+            "takings": [
+                {"label": words.short_day(day.day), "value": taken.minor, "text": words.money(taken)}
+                for day in self.days
+                for taken in [day.takings_in(CNY).taken]
+            ],
+            "last_day": _DAYS - 1,
+        }
+
+
+async def read_pools(
+    tx: Tx, merchant_ids: Sequence[UUID], world_now: datetime, *, most_counted: int | None = None
+) -> dict[UUID, Figures]:
+    """The pools of these shops, asked for at once. Who came back is not counted in one of more people than
     `most_counted`: only that has to look at each of them."""
     today = reservoir.day_of(world_now)
-    days = await reservoir.list_days(tx, merchant.id, today - timedelta(days=_DAYS - 1), today)
-    people = await reservoir.count_people(tx, merchant.id)
-    is_counted = most_counted is None or people <= most_counted
-    takings = await reservoir.total_takings(tx, merchant.id)
+    days = await reservoir.list_days_of(tx, merchant_ids, today - timedelta(days=_DAYS - 1), today)
+    people = await reservoir.count_people_of(tx, merchant_ids)
+    counted = [one for one in merchant_ids if most_counted is None or people[one] <= most_counted]
+    returning = await reservoir.count_returning(tx, counted) if counted else {}
+    takings = await reservoir.total_takings_of(tx, merchant_ids)
     return {
-        "people": people,
-        "returning": (await reservoir.pool_summary(tx, merchant.id)).returning if is_counted else None,
-        "total": next((one for one in takings if one.currency == CNY), Takings(currency=CNY)),
-        "others": [one for one in takings if one.currency != CNY],
-        "arrivals": [
-            {"label": words.short_day(day.day), "value": day.new_contacts, "text": words.number(day.new_contacts)}
-            for day in days
-        ],
-        "takings": [
-            {"label": words.short_day(day.day), "value": taken.minor, "text": words.money(taken)}
-            for day in days
-            for taken in [day.takings_in(CNY).taken]
-        ],
-        "last_day": _DAYS - 1,
+        one: Figures(people=people[one], returning=returning.get(one), takings=takings[one], days=days[one])
+        for one in merchant_ids
     }
 
 
-async def shown_drops(tx: Tx, contacts: Sequence[Contact], wall_now: datetime) -> list[Drop]:
+async def shown_drops(tx: Tx, contacts: Sequence[Contact]) -> list[Drop]:
     """Contacts with their names and what the shop calls them, in their order."""
     names = await _names_of(tx, contacts)
-    open_ids = await identity.open_ids(tx, [(one.app_id, one.person_id) for one in contacts], wall_now=wall_now)
+    open_ids = await identity.find_open_ids(tx, {(one.app_id, one.person_id) for one in contacts})
     return [
-        Drop(contact=one, name=names.get(one.person_id, "—"), open_id=open_ids[one.app_id, one.person_id])
+        Drop(contact=one, name=names.get(one.person_id, "—"), open_id=open_ids.get((one.app_id, one.person_id), ""))
         for one in contacts
     ]
 
@@ -154,13 +174,14 @@ async def _person_called(tx: Tx, merchant: Merchant, open_id: str) -> PersonId |
     return await identity.person_of_apps(tx, [app.id for app in apps], open_id)
 
 
-async def address_of(tx: Tx, merchant: Merchant, person_id: PersonId, wall_now: datetime) -> str:
+async def address_of(tx: Tx, merchant: Merchant, person_id: PersonId) -> str:
     """Where a shop finds somebody in its pool; empty as long as their drop has not fallen."""
     known = await reservoir.find_contact(tx, merchant.id, person_id)
     if known is None:
         return ""
-    open_ids = await identity.open_ids(tx, [(known.app_id, person_id)], wall_now=wall_now)
-    return f"/m/{merchant.number}/pool/{open_ids[known.app_id, person_id]}"
+    for open_id in (await identity.find_open_ids(tx, [(known.app_id, person_id)])).values():
+        return f"/m/{merchant.number}/pool/{open_id}"
+    return ""
 
 
 # --- one of them ------------------------------------------------------------------------------------------------------
@@ -181,8 +202,7 @@ async def contact(request: Request[Any, Any, Any], open_id: FromPath[str]) -> Re
         touchpoints = found[:_PAGE]
         keys = {(merchant.id, touchpoint.payment_id) for touchpoint in touchpoints}
         payments = {one.id: one for one in await pay.list_payments(tx, list(keys))}
-        wall = (await worlds.read_clocks(tx)).wall
-        named = await identity.open_ids(tx, [(known.app_id, known.person_id)], wall_now=wall)
+        named = await identity.find_open_ids(tx, [(known.app_id, known.person_id)])
         [app] = await merchants.list_apps(tx, [known.app_id])
     more = f"/m/{merchant.number}/pool/{open_id}?{_after(touchpoints[-1])}" if len(found) > _PAGE else ""
     return shop_page(
@@ -191,7 +211,7 @@ async def contact(request: Request[Any, Any, Any], open_id: FromPath[str]) -> Re
         contact=known,
         name=person.name,
         app=app,
-        open_id=named[known.app_id, known.person_id],
+        open_id=named.get((known.app_id, known.person_id), open_id),
         touchpoints=touchpoints,
         more=more,
         payments=payments,

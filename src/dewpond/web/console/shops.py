@@ -1,6 +1,6 @@
 """What the pages of a console have alike: whose it is, payments with the names of those who paid, places in lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -40,12 +40,19 @@ def shop_page(request: Request[Any, Any, Any], template: str, *, status: int = 2
 
 
 async def shown(tx: Tx, merchant: Merchant, payments: Sequence[Payment], world_now: datetime) -> list[Shown]:
-    """Payments with the names of those who paid, in their order."""
+    """Payments of a shop with the names of those who paid, in their order."""
+    return await shown_of(tx, {merchant.id: merchant}, payments, world_now)
+
+
+async def shown_of(
+    tx: Tx, shops: Mapping[UUID, Merchant], payments: Sequence[Payment], world_now: datetime
+) -> list[Shown]:
+    """The same for payments of several shops."""
     payers = [payment.payer_id for payment in payments if payment.payer_id is not None]
     names = {person.id: person.name for person in await identity.list_people(tx, payers)}
     return [
         Shown(
-            merchant_number=merchant.number,
+            merchant_number=shops[payment.merchant_id].number,
             payment=payment,
             status=payment.status_at(world_now),
             payer_name=names.get(payment.payer_id, "") if payment.payer_id else "",
