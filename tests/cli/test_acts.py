@@ -40,6 +40,8 @@ def test_commands_write_down_what_they_do(dewpond: Type, shop: dict[str, Any], d
     frozen = dewpond("world", "clock", "freeze", "--json").json
     dewpond("world", "clock", "advance", "1h")
     dewpond("world", "clock", "thaw")
+    added = dewpond("world", "rotate-certificate", "--json").json["platform_serial_no"]
+    master_key = dewpond("world", "rotate-key", "--json").json["key_id"]
     assert dewpond("staff", "end", "nobody").code != 0
     assert dewpond("merchants", "revoke", "Tea Shop", "0" * 40).code != 0
     acts = written(dsn)
@@ -60,6 +62,8 @@ def test_commands_write_down_what_they_do(dewpond: Type, shop: dict[str, Any], d
         ("pin_set", alice["id"], ""),
         ("clock_frozen", "", ""),
         ("clock_thawed", "", ""),
+        ("platform_certificate_added", added, ""),
+        ("secrets_sealed", "", master_key),
     ]
     assert {(act.staff_id, act.address) for act in acts} == {(None, "")}
     of_shop = {act.deed.value for act in acts if act.merchant_id is not None}

@@ -166,7 +166,8 @@ async def test_money_put_in_is_written_down_once(operator: Any, olga: Any, datab
         await operator.send_form(f"{path}/top-ups", key=key, amount="1280.50", reason="cash")
     assert (await operator.send_form(f"{path}/top-ups", key=key, amount="1.00", reason="cash")).status_code == 409
     await operator.send_form(f"{path}/sessions/end")
-    assert told(await written(database, staff_id=olga.id)) == [
+    done = told(await written(database, staff_id=olga.id))
+    assert [act for act in done if act[0] is not Deed.PERSON_SEEN] == [
         (Deed.SESSIONS_ENDED, alice.text_id, ""),
         (Deed.TOP_UP_MADE, alice.text_id, "1,280.50 CNY"),
     ]
@@ -174,6 +175,25 @@ async def test_money_put_in_is_written_down_once(operator: Any, olga: Any, datab
     assert "Topped up a wallet with ¥1,280.50" in rows(text)[1]
     assert f'href="{path}"' in text
     assert "Alice" not in text, "people are not listed here either"
+
+
+async def test_who_looked_at_whom_is_written_down(
+    operator: Any, olga: Any, database: Database, new_person: Any
+) -> None:
+    alice, ben = await new_person("Alice"), await new_person("Ben")
+    for _ in range(3):
+        assert (await operator.get(f"/desk/people/{alice.text_id}")).status_code == 200
+    await operator.get(f"/desk/people/{ben.text_id}")
+    await operator.get(f"/desk/people/{ben.text_id}x")
+    seen = told(await written(database, staff_id=olga.id))
+    # Once an hour for each; an hour may end in between.
+    assert list(dict.fromkeys(seen)) == [
+        (Deed.PERSON_SEEN, ben.text_id, ""),
+        (Deed.PERSON_SEEN, alice.text_id, ""),
+    ]
+    assert len(seen) <= 3
+    page = (await operator.get(f"/desk/journal?by={olga.text_id}")).text
+    assert "Looked at a person's account" in plain(page).replace("&#39;", "'")
 
 
 async def test_the_clock_and_the_books(operator: Any, olga: Any, database: Database) -> None:

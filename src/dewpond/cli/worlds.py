@@ -313,7 +313,9 @@ async def rotate_certificate(json: Json = False) -> None:
 
     async with open_desk() as desk:
         async with desk.db.transaction() as tx:
-            made = await merchants.rotate_platform_certificate(tx, secrets=desk.secrets, wall_now=clock.wall_now())
+            now = await worlds.read_clocks(tx)
+            made = await merchants.rotate_platform_certificate(tx, secrets=desk.secrets, wall_now=now.wall)
+            await merchants.record_act(tx, Deed.PLATFORM_CERTIFICATE_ADDED, by=None, now=now, subject=made.id)
         told = {"platform_serial_no": made.id, "not_before": made.not_before, "not_after": made.not_after}
         answer(told, json, lambda out: out.print(("✓", "green"), f" new platform certificate {made.id}"))
 
@@ -338,7 +340,9 @@ async def rotate_key(
         secrets, sealed = MasterKeys.load(key_file), 0
         if step is not RotationStep.ADD:
             async with desk.db.transaction() as tx:
+                now = await worlds.read_clocks(tx)
                 sealed = await merchants.reseal_secrets(tx, secrets=secrets)
+                await merchants.record_act(tx, Deed.SECRETS_SEALED, by=None, now=now, detail=secrets.current_id)
         told = {"key_id": secrets.current_id, "sealed": sealed}
 
     def show(out: Paper) -> None:

@@ -63,6 +63,12 @@ class Deed(StrEnum):
     SESSIONS_ENDED = "sessions_ended"
     #: The person.
     PIN_SET = "pin_set"
+    #: The person whose account was looked at; once an hour for each who looks.
+    PERSON_SEEN = "person_seen"
+    #: The platform's new certificate.
+    PLATFORM_CERTIFICATE_ADDED = "platform_certificate_added"
+    #: Nothing; the master key that every secret lies under from then on.
+    SECRETS_SEALED = "secrets_sealed"
     CLOCK_FROZEN = "clock_frozen"
     CLOCK_THAWED = "clock_thawed"
     #: Nothing; the moment it is to be moved to.
