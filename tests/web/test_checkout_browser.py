@@ -194,7 +194,42 @@ async def test_a_lost_connection_leaves_the_page_and_pays_nothing_twice(
     assert await money_of(house, alice) == 82_00
 
 
-async def test_who_waited_too_long_is_shown_how_things_stand(
+async def test_whoever_waits_for_an_answer_is_told_so_and_at_last_let_go(
+    chromium: Chromium, doors: Doors, visitors: Visitors, counter: Counter, alice: Any, house: Any
+) -> None:
+    opened = await counter.ask("18.00")
+    silent: list[Route] = []
+
+    async def keep(route: Route) -> None:
+        silent.append(route)
+
+    async with chromium.new_phone(doors.phone) as phone:
+        await sign_in(phone, doors, visitors, alice)
+        await phone.page.add_init_script(
+            "AbortSignal.timeout = (ms) => {"
+            " const given = new AbortController(); setTimeout(() => given.abort(), ms); return given.signal; }"
+        )  # the browser's own timer is not moved by the clock below
+        await phone.page.clock.install()
+        await phone.page.goto(f"/q/{opened.code}")
+        await phone.page.route("**/confirmation", keep)
+        await type_on_the_keypad(phone.page, PIN)
+        slow, unknown = [phone.page.get_by_text(said) for said in ("longer than usual", "nobody knows yet whether")]
+        await phone.page.clock.fast_forward(7_000)
+        await expect(slow).to_be_hidden()
+        await phone.page.clock.fast_forward(2_000)
+        await expect(slow).to_be_visible()
+        await expect(phone.page.locator("form[data-pays]")).to_have_attribute("aria-busy", "true")
+        await phone.page.clock.fast_forward(40_000)
+        await expect(unknown).to_be_visible()
+        await expect(slow).to_be_hidden()
+        await phone.page.unroute("**/confirmation")
+        await type_on_the_keypad(phone.page, PIN)
+        await phone.page.wait_for_url("**/receipts/pay_*")
+    assert len(silent) == 1
+    assert await money_of(house, alice) == 82_00
+
+
+async def test_who_comes_too_late_is_shown_how_things_stand(
     chromium: Chromium, doors: Doors, visitors: Visitors, counter: Counter, alice: Any, new_person: Any, house: Any
 ) -> None:
     """Somebody else has paid meanwhile: no sentence in the form, but the page that says so."""

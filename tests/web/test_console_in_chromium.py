@@ -77,6 +77,26 @@ async def test_nothing_stands_in_anybodys_way(
         assert await axe(window.page) == []
 
 
+@pytest.mark.parametrize("knows_closedby", [True, False])
+async def test_a_press_beside_a_dialog_closes_it(
+    chromium: Chromium, doors: Any, till: Till, token: str, knows_closedby: bool
+) -> None:
+    async with counter(chromium, doors, token) as window:
+        page = window.page
+        await page.goto(f"{till.path}/keys")
+        if not knows_closedby:  # as in Safari
+            await page.evaluate(
+                "() => { delete HTMLDialogElement.prototype.closedBy;"
+                " document.querySelector('#renew-key').removeAttribute('closedby'); }"
+            )
+        await page.locator("[popovertarget=renew-key]").first.click()
+        dialog = page.locator("#renew-key")
+        await dialog.get_by_role("heading").click()
+        await expect(dialog).to_be_visible()
+        await page.mouse.click(5, 5)
+        await expect(dialog).to_be_hidden()
+
+
 async def test_a_proof_is_given_by_keyboard_and_nothing_is_typed_twice(
     chromium: Chromium, doors: Any, till: Till, visitors: Any, new_member: Any, database: Database
 ) -> None:

@@ -6,7 +6,8 @@
 // A refused form leaves the page under the form's address, where "reload" would send the PIN once more and spend a try:
 // so the page takes its own address back.
 //
-//   <form method="post" action="/q/CODE/confirmation" data-pays="/q/CODE" data-said-offline data-said-failed>
+//   <form method="post" action="/q/CODE/confirmation" data-pays="/q/CODE" data-said-slow data-said-offline
+//      data-said-failed>
 //     <p data-problem role="alert" hidden></p>
 //   </form>
 //
@@ -19,6 +20,9 @@ const MENDED_HERE = new Set([
   "pin_wrong", "pin_invalid", "proof_refused", "challenge_spent", "passkey_refused", "passkey_unknown", "busy",
   "outcome_unknown", "too_many_tries",
 ]);
+
+const SLOW_MS = 8_000;
+const GIVEN_UP_MS = 45_000; // longer than any answer takes: whoever should have given it has stopped
 
 for (const place of document.querySelectorAll("[data-countdown]")) {
   const { countdown, address, stands } = place.dataset;
@@ -47,7 +51,9 @@ async function pay(form) {
   sending.add(form);
   setBusy(form, true);
   tell(form, "");
+  const slow = setTimeout(tell, SLOW_MS, form, sentence(form, "slow"));
   const problem = await send(form);
+  clearTimeout(slow);
   if (!problem) return; // on the way to another page
   sending.delete(form);
   free(form);
@@ -64,9 +70,10 @@ async function pay(form) {
 async function send(form) {
   const given = [...new FormData(form)].filter(([, value]) => typeof value === "string");
   const headers = { accept: "application/json", "content-type": "application/x-www-form-urlencoded" };
+  const asked = { method: "POST", headers, body: new URLSearchParams(given).toString() };
   let reply, told;
   try {
-    reply = await fetch(form.action, { method: "POST", headers, body: new URLSearchParams(given).toString() });
+    reply = await fetch(form.action, { ...asked, signal: AbortSignal.timeout(GIVEN_UP_MS) });
     told = await reply.json().catch(() => ({}));
   } catch {
     return sentence(form, "offline"); // whether it came through, nobody knows; a second yes pays nothing twice

@@ -14,6 +14,15 @@ document.addEventListener("click", (event) => {
   else if (!dialog.open) dialog.showModal();
 });
 
+// Safari does not know `closedby` yet: there a press beside the dialog closes it by this.
+document.addEventListener("click", (event) => {
+  const dialog = event.target;
+  if (dialog.localName !== "dialog" || !dialog.open || "closedBy" in HTMLDialogElement.prototype) return;
+  const { left, top, right, bottom } = dialog.getBoundingClientRect();
+  const { clientX: x, clientY: y } = event;
+  if (x < left || x > right || y < top || y > bottom) dialog.close();
+});
+
 const drawerOf = (place) => place?.closest?.("details.drawer[open]");
 
 document.addEventListener("keydown", (event) => {
