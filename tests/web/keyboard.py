@@ -33,7 +33,7 @@ async def resize(page: Page, width: int) -> None:
 
 
 async def walk(page: Page, *, and_back: bool = True) -> list[str]:
-    """Go through the page by Tab and back: every control is reached, in their order, and seen while it has the focus."""
+    """Go through the page by Tab and back: every control is reached, in order, and seen while it has the focus."""
     names: list[str] = await page.evaluate("(keyboard.still = true, keyboard.begin())")
     if not names:
         return ["there is nothing to reach"]
