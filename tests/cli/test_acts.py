@@ -63,6 +63,7 @@ def test_commands_write_down_what_they_do(dewpond: Type, shop: dict[str, Any], d
         ("clock_frozen", "", ""),
         ("clock_thawed", "", ""),
         ("platform_certificate_added", added, ""),
+        ("master_key_added", "", master_key),
         ("secrets_sealed", "", master_key),
     ]
     assert {(act.staff_id, act.address) for act in acts} == {(None, "")}

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import Environment, FileSystemLoader
+from jinja2.meta import find_referenced_templates
 
 
 def test_the_import_contracts_hold(root: Path) -> None:
@@ -132,3 +134,31 @@ def listed(tree: ast.Module) -> set[str]:
 )
 def test_lists_of_names_are_read(_case: str, text: str, names: set[str]) -> None:
     assert listed(ast.parse(text)) == names
+
+
+#: Whose templates each folder may take, beside its own.
+_TAKES = {
+    "macros": set[str](),
+    "layout": {"macros"},
+    "phone": {"macros", "layout"},
+    "staff": {"macros", "layout"},
+    "console": {"macros", "layout", "staff"},
+    "desk": {"macros", "layout", "staff"},
+}
+
+
+def test_templates_know_each_other_as_their_modules_do(root: Path) -> None:
+    """Phone, console and desk take nothing of each other: what two of them need lies in `macros` or `layout`."""
+    environment = Environment(
+        loader=FileSystemLoader(root / "src/dewpond/web/templates"), extensions=["jinja2.ext.i18n"], autoescape=True
+    )
+    assert environment.loader is not None
+    offenders = []
+    for name in environment.list_templates():
+        text, _, _ = environment.loader.get_source(environment, name)
+        folder = name.partition("/")[0]
+        for other in find_referenced_templates(environment.parse(text)):
+            assert other is not None, f"{name} takes a template whose name it reckons"
+            if other.partition("/")[0] not in {folder, *_TAKES[folder]}:
+                offenders.append(f"{name} takes {other}")
+    assert not offenders, "\n".join(offenders)

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from dewpond.identity import Realm
 from dewpond.kit.clock import Now
-from dewpond.kit.db import Tx
+from dewpond.kit.db import Database, Tx
 from dewpond.kit.outbox import Fact
 from dewpond.web import console, desk, staff
-from dewpond.web.live import Compose, Live, Write
+from dewpond.web.live import Compose, Live, Write, settled
 from dewpond.web.sites import Porch, Site, create_site
 from web.conftest import serving
+from web.tills import Till
 
 
 @asynccontextmanager
@@ -46,3 +47,16 @@ def moved(client: Any, origin: str) -> Any:
     """The same visitor at another door."""
     client.base_url = origin
     return client
+
+
+async def sell(till: Till, payer: Any, sum_: str = "18.00") -> Any:
+    """Somebody buys, and the pool has settled it."""
+    paid = await till.sell(payer, sum_)
+    await till.settle()
+    return paid
+
+
+async def position(database: Database) -> int:
+    """How far streams can be told."""
+    async with database.transaction() as tx:
+        return await settled(tx)

@@ -194,6 +194,18 @@ async def test_a_lost_connection_leaves_the_page_and_pays_nothing_twice(
     assert await money_of(house, alice) == 82_00
 
 
+async def test_older_browsers_that_cannot_give_up_pay_as_well(
+    chromium: Chromium, doors: Doors, visitors: Visitors, counter: Counter, alice: Any
+) -> None:
+    opened = await counter.ask("18.00")
+    async with chromium.new_phone(doors.phone) as phone:
+        await sign_in(phone, doors, visitors, alice)
+        await phone.page.add_init_script("delete AbortSignal.timeout")
+        await phone.page.goto(f"/q/{opened.code}")
+        await type_on_the_keypad(phone.page, PIN)
+        await phone.page.wait_for_url("**/receipts/pay_*")
+
+
 async def test_whoever_waits_for_an_answer_is_told_so_and_at_last_let_go(
     chromium: Chromium, doors: Doors, visitors: Visitors, counter: Counter, alice: Any, house: Any
 ) -> None:

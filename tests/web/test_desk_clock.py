@@ -63,7 +63,7 @@ async def test_it_is_stood_still_and_let_run(operator: Any, database: Database) 
     await asyncio.sleep(0.05)
     assert await world_time(database) == stood
     page = (await operator.get("/desk/clock")).text
-    assert ">frozen<" in page
+    assert ">Frozen<" in page
     for _ in range(2):
         assert (await operator.send_form("/desk/clock/thaw")).status_code == 303
     await asyncio.sleep(0.05)

@@ -76,7 +76,7 @@ async def test_what_the_desk_sees_of_a_person(
     assert "+¥50.00" in plain(text)
     assert "Ointment" not in text, "what for is theirs"
     assert "Alice &lt;3" in text
-    assert fact(text, "Payment PIN") == "set"
+    assert fact(text, "Payment PIN") == "Set"
     assert fact(text, "Devices signed in") == "0"
 
 
@@ -87,7 +87,7 @@ async def test_who_is_listed_is_said(operator: Any) -> None:
 
 async def test_the_state_of_the_pin_is_told(operator: Any, database: Database, new_person: Any) -> None:
     alice, bob = await new_person("Alice"), await new_person("Bob", pin=None)
-    assert fact((await operator.get(f"/desk/people/{bob.text_id}")).text, "Payment PIN") == "not set"
+    assert fact((await operator.get(f"/desk/people/{bob.text_id}")).text, "Payment PIN") == "Not set"
     async with database.transaction() as tx:
         await tx.connection.execute(
             "update identity.pins set tries = 5, locked_until = $2 where person_id = $1",
@@ -95,7 +95,7 @@ async def test_the_state_of_the_pin_is_told(operator: Any, database: Database, n
             clock.wall_now().replace(year=2100),
         )
     text = (await operator.get(f"/desk/people/{alice.text_id}")).text
-    assert re.match(r"locked for another \d+ h \d+ min", fact(text, "Payment PIN"))
+    assert re.match(r"Locked for another \d+ h \d+ min", fact(text, "Payment PIN"))
     assert "They can unlock it themselves" not in text, "there is no passkey"
     assert f"dewpond people set-pin {alice.text_id} 123456" in text, "what can be done in a sandbox"
 

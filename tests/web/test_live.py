@@ -10,10 +10,10 @@ import pytest
 from dewpond.kit import outbox
 from dewpond.kit.db import Database, Tx
 from dewpond.web import live
-from dewpond.web.live import Patch, Telling, Write, settled
+from dewpond.web.live import Patch, Telling, Write
 from web.conftest import Visitors
 from web.listeners import Listener, listening, open_and_never_read
-from web.live_sites import moved, special
+from web.live_sites import moved, position, sell, special
 from web.tills import Till
 
 
@@ -30,17 +30,6 @@ async def alice(new_person: Any) -> Any:
 @pytest.fixture
 async def owner(till: Till, visitors: Any, new_member: Any) -> Any:
     return await visitors.member(await new_member(shop=till.shop))
-
-
-async def sell(till: Till, payer: Any, sum_: str = "18.00") -> Any:
-    paid = await till.sell(payer, sum_)
-    await till.settle()
-    return paid
-
-
-async def position(database: Database) -> int:
-    async with database.transaction() as tx:
-        return await settled(tx)
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
@@ -308,6 +297,32 @@ async def test_one_shops_trouble_is_not_the_others(
         async with listening(unlucky, f"{bad.path}/live", last=start) as again:
             await again.until(lambda one: one.has_ended)
             assert again.messages == [], "no position is told that was not composed"
+
+
+async def test_a_database_that_is_gone_for_a_moment_lets_nobody_go(
+    house: Any, world: Any, till: Till, owner: Any, alice: Any, new_merchant: Any, visitors: Any, new_member: Any
+) -> None:
+    other = Till(house, await new_merchant("The Other"))
+    neighbour = await visitors.member(await new_member("Nora", shop=other.shop))
+    loop, gone_until = asyncio.get_running_loop(), [0.0]
+
+    async def compose(tx: Tx, merchant_id: UUID) -> Write:
+        gone_until[0] = gone_until[0] or loop.time() + 0.5
+        if loop.time() < gone_until[0]:
+            raise ConnectionResetError("the server is gone")
+        return lambda: Telling(html={"#x": Patch(how="replace", html="told")})
+
+    async with (
+        special(house, world, compose) as (origin, _),
+        listening(moved(owner, origin), f"{till.path}/live") as one,
+        listening(moved(neighbour, origin), f"{other.path}/live") as two,
+    ):
+        await other.sell(alice, "1.00")
+        await sell(till, alice, "1.00")
+        for line in (one, two):
+            await line.until(lambda each: "told" in each.text)
+            assert not line.has_ended
+            assert line.text.count("told") == 1
 
 
 async def test_who_is_too_slow_is_let_go_and_holds_nobody_up(

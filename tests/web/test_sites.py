@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from jinja2.meta import find_referenced_templates
 
 from dewpond.kit.worlds import World
 from dewpond.web import Porch, create_phone_site, pages, warm_up, words
@@ -117,19 +116,6 @@ def test_a_site_that_is_warm_has_every_template_compiled_and_both_languages_read
     assert environment.cache is not None
     assert len(environment.cache) == len(environment.list_templates()) > 50
     assert words._catalogue.cache_info().currsize == len(Language)
-
-
-def test_the_templates_of_phone_console_and_desk_take_nothing_of_each_other() -> None:
-    """As with their modules: what two of them need lies in `macros/`, `layout/` or `staff/`."""
-    environment, faces = pages._environment(), {"phone", "console", "desk"}
-    assert environment.loader is not None
-    offenders = []
-    for name in environment.list_templates():
-        text, _, _ = environment.loader.get_source(environment, name)
-        taken = find_referenced_templates(environment.parse(text))
-        strange = faces - {name.partition("/")[0]}
-        offenders += [f"{name} takes {other}" for other in taken if other and other.partition("/")[0] in strange]
-    assert offenders == []
 
 
 async def test_at_a_bare_address_no_passkey_is_offered_and_a_pin_does(house: Any, world: World) -> None:

@@ -338,10 +338,13 @@ async def rotate_key(
         if step is not RotationStep.RESEAL:
             add_key(key_file)
         secrets, sealed = MasterKeys.load(key_file), 0
-        if step is not RotationStep.ADD:
-            async with desk.db.transaction() as tx:
-                now = await worlds.read_clocks(tx)
+        async with desk.db.transaction() as tx:
+            now = await worlds.read_clocks(tx)
+            if step is not RotationStep.RESEAL:
+                await merchants.record_act(tx, Deed.MASTER_KEY_ADDED, by=None, now=now, detail=secrets.current_id)
+            if step is not RotationStep.ADD:
                 sealed = await merchants.reseal_secrets(tx, secrets=secrets)
+            if sealed:
                 await merchants.record_act(tx, Deed.SECRETS_SEALED, by=None, now=now, detail=secrets.current_id)
         told = {"key_id": secrets.current_id, "sealed": sealed}
 

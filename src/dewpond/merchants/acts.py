@@ -67,6 +67,8 @@ class Deed(StrEnum):
     PERSON_SEEN = "person_seen"
     #: The platform's new certificate.
     PLATFORM_CERTIFICATE_ADDED = "platform_certificate_added"
+    #: Nothing; the master key.
+    MASTER_KEY_ADDED = "master_key_added"
     #: Nothing; the master key that every secret lies under from then on.
     SECRETS_SEALED = "secrets_sealed"
     CLOCK_FROZEN = "clock_frozen"
@@ -113,12 +115,13 @@ async def record_act(
     detail: str = "",
     address: str = "",
     once: UUID | None = None,
-) -> None:
+) -> bool:
     """Write down what was done, in the transaction that does it. `by` is who did it, None from the terminal.
 
     What is done once however often it is asked for (a form that is sent twice) is written down once: `once` is its id.
+    False where that was done before.
     """
-    await tx.run(
+    written = await tx.run(
         sql.record_act,
         id=new_id() if once is None else derived_id("act", deed, once),
         deed=deed,
@@ -130,6 +133,7 @@ async def record_act(
         occurred_at=now.world,
         recorded_at=now.wall,
     )
+    return written > 0
 
 
 async def list_acts(

@@ -50,6 +50,7 @@ _SENTENCES: Final[Mapping[Deed, str]] = {
     Deed.PIN_SET: marked("Set a person's payment PIN"),
     Deed.PERSON_SEEN: marked("Looked at a person's account"),
     Deed.PLATFORM_CERTIFICATE_ADDED: marked("Added platform certificate %(subject)s"),
+    Deed.MASTER_KEY_ADDED: marked("Added master key %(detail)s"),
     Deed.SECRETS_SEALED: marked("Sealed every secret anew under master key %(detail)s"),
     Deed.CLOCK_FROZEN: marked("Froze the clock"),
     Deed.CLOCK_THAWED: marked("Let the clock run"),
@@ -110,12 +111,12 @@ async def note_act(
     detail: str = "",
     once: UUID | None = None,
 ) -> None:
-    """Write down what this visitor has just done, as the last thing of its transaction, and tell the log.
+    """Write down what this visitor does, in its transaction, and tell the log.
 
     `once` is the id of what is done once, however often its form is sent.
     """
     by = StaffId(visitor_of(request).session.holder_id)
-    await merchants.record_act(
+    is_new = await merchants.record_act(
         tx,
         deed,
         by=by,
@@ -126,7 +127,8 @@ async def note_act(
         address=address_of(request),
         once=once,
     )
-    log.info("staff.act", deed=deed.value, by=to_text("stf", by), subject=subject, detail=detail)
+    if is_new:
+        log.info("staff.act", deed=deed.value, by=to_text("stf", by), subject=subject, detail=detail)
 
 
 def read_position(request: Request[Any, Any, Any]) -> int | None:

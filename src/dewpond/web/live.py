@@ -23,7 +23,7 @@ import structlog
 
 from dewpond.kit import outbox, worlds
 from dewpond.kit.clock import Now
-from dewpond.kit.db import Database, Tx
+from dewpond.kit.db import Database, Tx, is_lost
 from dewpond.kit.outbox import Fact
 from dewpond.web.words import Language, speak
 
@@ -327,14 +327,16 @@ class Live:
     async def _try_asking(self, kind: str, facts_of: Mapping[UUID, Sequence[Fact]]) -> Mapping[UUID, Write | None]:
         try:
             return await self._ask(kind, facts_of)
-        except Exception as error:  # noqa: BLE001 - one shop's trouble is not the others'
+        except Exception as error:
+            if is_lost(error) and not isinstance(error, TimeoutError):
+                raise  # it is everybody's: the next look begins where this one did
             log.warning("live.trouble", kind=kind, merchants=[str(one) for one in facts_of][:10], error=repr(error))
         if len(facts_of) == 1:
             return dict.fromkeys(facts_of)
-        told: dict[UUID, Write | None] = {}
-        for merchant_id, facts in facts_of.items():  # whose it is shows when each is asked for alone
-            told |= await self._try_asking(kind, {merchant_id: facts})
-        return told
+        # Whose trouble it is shows by halves.
+        some = list(facts_of.items())
+        first, second = dict(some[: len(some) // 2]), dict(some[len(some) // 2 :])
+        return {**await self._try_asking(kind, first), **await self._try_asking(kind, second)}
 
     async def _ask(self, kind: str, facts_of: Mapping[UUID, Sequence[Fact]]) -> Mapping[UUID, Write]:
         async with self._db.reading() as tx:

@@ -10,9 +10,9 @@ from litestar import MediaType, Request, Response
 from litestar.response import Redirect
 from litestar.response.base import ASGIResponse
 
-from dewpond.web import words
+from dewpond.web import statics, words
 from dewpond.web.notes import NOTES, note_cookie, take_note
-from dewpond.web.statics import static, static_mark
+from dewpond.web.statics import static
 from dewpond.web.words import Language
 
 _HERE: Final = Path(__file__).parent
@@ -61,7 +61,7 @@ def warm_up() -> None:
     environment = _environment()
     for name in environment.list_templates():
         environment.get_template(name)
-    static_mark()
+    statics.warm_up()
     words.warm_up()
     import webauthn  # noqa: F401 - identity asks for it at the first passkey, and it takes a tenth of a second
 

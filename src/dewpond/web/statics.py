@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
@@ -20,20 +19,13 @@ from litestar.params import FromPath
 STATIC: Final = Path(__file__).parent / "static"
 
 
-class _File(msgspec.Struct, frozen=True):
-    media_type: str
-    plain: bytes
-    #: By gzip; None where that makes it no smaller.
-    small: bytes | None
-
-
 @cache
 def static_mark() -> str:
     """A name for the whole of static files: another release has another, so browsers may keep them for ever."""
     digest = hashlib.sha256()
-    for name, file in sorted(_files().items()):
+    for name, plain in sorted(_files().items()):
         digest.update(name.encode())
-        digest.update(file.plain)
+        digest.update(plain)
     return digest.hexdigest()[:12]
 
 
@@ -42,26 +34,40 @@ def static(name: str) -> str:
     return f"/static/{static_mark()}/{name}"
 
 
+def warm_up() -> None:
+    """Compress everything. Takes some tenths of a second of one processor."""
+    for name in _files():
+        _small(name)
+
+
 @cache
-def _files() -> Mapping[str, _File]:
-    """Every file by its name, as it goes out. Takes some tenths of a second of one processor."""
-    return {path.relative_to(STATIC).as_posix(): _read(path) for path in STATIC.rglob("*") if path.is_file()}
+def _files() -> Mapping[str, bytes]:
+    """Every file by its name; those that begin with a dot are the builders'."""
+    found = (path for path in STATIC.rglob("[!.]*") if path.is_file())
+    return {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in found}
 
 
-def _read(path: Path) -> _File:
-    plain = path.read_bytes()
-    small = gzip.compress(plain, mtime=0)
-    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return _File(media_type, plain, small if len(small) < len(plain) else None)
+@cache
+def _small(name: str) -> bytes | None:
+    """A file by gzip; None where that makes it no smaller."""
+    return smaller(_files()[name])
+
+
+def smaller(plain: bytes) -> bytes | None:
+    """What gzip makes of it; None where that is no smaller."""
+    packed = gzip.compress(plain, mtime=0)
+    return packed if len(packed) < len(plain) else None
 
 
 @get("/static/{mark:str}/{name:path}", opt={"as_it_is": True})
 async def static_file(request: Request[Any, Any, Any], mark: FromPath[str], name: FromPath[str]) -> Response[bytes]:
     """A file of this release, to be kept for ever; those of others are not here."""
-    file = _files().get(str(name).removeprefix("/"))
-    if file is None or mark != static_mark():
+    name = str(name).removeprefix("/")
+    if name not in _files() or mark != static_mark():
         raise NotFoundException
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
-    if file.small is None or "gzip" not in request.headers.get("accept-encoding", ""):
-        return Response(file.plain, media_type=file.media_type, headers=headers)
-    return Response(file.small, media_type=file.media_type, headers=headers | {"Content-Encoding": "gzip"})
+    packed = _small(name) if "gzip" in request.headers.get("accept-encoding", "") else None
+    if packed is None:
+        return Response(_files()[name], media_type=media_type, headers=headers)
+    return Response(packed, media_type=media_type, headers=headers | {"Content-Encoding": "gzip"})

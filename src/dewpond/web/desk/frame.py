@@ -6,12 +6,15 @@ import msgspec
 from litestar import Request, Response
 
 from dewpond import pay
+from dewpond.identity import Person
 from dewpond.kit import clock, worlds
 from dewpond.kit.clock import Now
 from dewpond.kit.db import Tx
+from dewpond.kit.ids import derived_id
 from dewpond.kit.money import CNY, Money
 from dewpond.kit.worlds import World
-from dewpond.merchants import StaffMember
+from dewpond.merchants import Deed, StaffMember
+from dewpond.web.acts import note_act
 from dewpond.web.pages import page
 from dewpond.web.sites import site_of, visitor_of
 
@@ -52,3 +55,9 @@ def operator_of(request: Request[Any, Any, Any]) -> StaffMember:
     member = visitor_of(request).member
     assert member is not None, "only operators come here"
     return member
+
+
+async def note_look(tx: Tx, request: Request[Any, Any, Any], desk: Desk, person: Person) -> None:
+    """Write down that whoever sits before the desk looks at a person's account: once an hour, however often."""
+    hour = derived_id(operator_of(request).id, person.id, f"{desk.now.wall:%Y%m%d%H}")
+    await note_act(tx, request, Deed.PERSON_SEEN, now=desk.now, subject=person.text_id, once=hour)

@@ -11,7 +11,7 @@ from litestar import Request, Response, get, post
 from litestar.response import Redirect
 
 from dewpond import identity, ledger, merchants, pay
-from dewpond.identity import PersonId, PersonNotFound
+from dewpond.identity import Person, PersonId, PersonNotFound
 from dewpond.kit import wishes
 from dewpond.kit.db import Tx
 from dewpond.kit.ids import IdInvalid, from_text, new_id, to_text
@@ -20,7 +20,7 @@ from dewpond.kit.wishes import Wish, WishEnded, WishOpen
 from dewpond.ledger import AccountCode, EntryKey, StatementLine, TrialBalance, WalkedEntry
 from dewpond.merchants import Deed, Merchant
 from dewpond.web.acts import note_act
-from dewpond.web.desk.frame import desk_page, operator_of, read_desk
+from dewpond.web.desk.frame import desk_page, note_look, operator_of, read_desk
 from dewpond.web.desk.holdings import Holding, holdings
 from dewpond.web.desk.holdings import books as books_of
 from dewpond.web.desk.sums import sums_of
@@ -84,6 +84,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     accounts: tuple[Holding, ...]
     lines: tuple[StatementLine, ...]
+    #: Set where it is a person.
+    person: Person | None = None
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -106,6 +108,8 @@ async def _books(request: Request[Any, Any, Any]) -> Response[str]:
         checked = await wishes.find_newest_granted(tx, ledger.TRIAL_BALANCE_WISH)
         who = await _names(tx, [wish.asked_by for wish in (newest, checked) if wish is not None])
         holder = await _find_holder(tx, owner) if owner else None
+        if holder is not None and holder.person is not None:
+            await note_look(tx, request, desk, holder.person)
     book = _told(checked)
     return desk_page(
         request,
@@ -247,7 +251,7 @@ async def _find_holder(tx: Tx, text: str) -> Holder | None:
         except PersonNotFound:
             return None
     if person is not None:
-        return await _holder(tx, person.id, person.name, f"/desk/people/{person.text_id}")
+        return await _holder(tx, person.id, person.name, f"/desk/people/{person.text_id}", person)
     merchant = await _find_merchant(tx, text)
     if merchant is None:
         return None
@@ -261,13 +265,14 @@ async def _find_merchant(tx: Tx, text: str) -> Merchant | None:
     return next(iter(await merchants.list_merchants(tx, [merchant_id])), None)
 
 
-async def _holder(tx: Tx, owner_id: UUID, name: str, path: str) -> Holder:
+async def _holder(tx: Tx, owner_id: UUID, name: str, path: str, person: Person | None = None) -> Holder:
     balances = await ledger.list_balances(tx, owner_id)
     lines: list[StatementLine] = []
     for one in balances:
         lines += await ledger.list_statement(tx, one.account_id, limit=_LINES)
     lines.sort(key=lambda line: (line.occurred_at, line.entry_key, line.n), reverse=True)
-    return Holder(id=owner_id, name=name, path=path, accounts=tuple(holdings(balances)), lines=tuple(lines[:_LINES]))
+    accounts = tuple(holdings(balances))
+    return Holder(id=owner_id, name=name, path=path, accounts=accounts, lines=tuple(lines[:_LINES]), person=person)
 
 
 async def _holder_names(tx: Tx, owner_ids: Iterable[UUID]) -> dict[UUID, str]:

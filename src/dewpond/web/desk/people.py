@@ -12,14 +12,14 @@ from dewpond import identity, ledger, merchants, pay
 from dewpond.identity import Person, PersonId, PersonNotFound, Realm
 from dewpond.kit.db import Tx
 from dewpond.kit.failures import Failure
-from dewpond.kit.ids import IdInvalid, derived_id, from_text, new_id
+from dewpond.kit.ids import IdInvalid, from_text, new_id
 from dewpond.kit.money import CNY, AmountInvalid, Money
 from dewpond.ledger import AccountCode
 from dewpond.merchants import Deed
 from dewpond.pay import TopUp, TopUpDiffers, TopUpProposal, TopUpProposalStatus
 from dewpond.web.acts import note_act
 from dewpond.web.cursors import cursor, read_cursor
-from dewpond.web.desk.frame import desk_page, operator_of, read_desk
+from dewpond.web.desk.frame import desk_page, note_look, operator_of, read_desk
 from dewpond.web.failures import sentence, status_of
 from dewpond.web.forms import Nothing, form
 from dewpond.web.needs import Needs, needs
@@ -104,8 +104,6 @@ async def _person(
     async with site_of(request).house.db.transaction() as tx:
         desk = await read_desk(tx, request)
         one = await _get(tx, person_id)
-        looked = derived_id(operator_of(request).id, one.id, f"{desk.now.wall:%Y%m%d%H}")
-        await note_act(tx, request, Deed.PERSON_SEEN, now=desk.now, subject=one.text_id, once=looked)
         lines = await list_lines(tx, one.id, before=read_cursor(request), most=_PAGE + 1)
         balances = [each for each in await ledger.list_balances(tx, one.id) if each.code is AccountCode.WALLET]
         context: dict[str, Any] = {
@@ -114,6 +112,7 @@ async def _person(
             "passkeys": len(await identity.list_passkeys(tx, Realm.PERSON, one.id)),
             "shares_alone": len(await merchants.list_kin(tx, operator_of(request).id)) > 1,
         }
+        await note_look(tx, request, desk, one)
     last = lines[_PAGE - 1].movement if len(lines) > _PAGE else None
     more = "" if last is None else f"/desk/people/{person_id}?before={cursor(last.occurred_at, last.id)}"
     return desk_page(

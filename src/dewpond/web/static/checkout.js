@@ -73,7 +73,7 @@ async function send(form) {
   const asked = { method: "POST", headers, body: new URLSearchParams(given).toString() };
   let reply, told;
   try {
-    reply = await fetch(form.action, { ...asked, signal: AbortSignal.timeout(GIVEN_UP_MS) });
+    reply = await fetch(form.action, { ...asked, signal: AbortSignal.timeout?.(GIVEN_UP_MS) });
     told = await reply.json().catch(() => ({}));
   } catch {
     return sentence(form, "offline"); // whether it came through, nobody knows; a second yes pays nothing twice

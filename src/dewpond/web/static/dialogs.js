@@ -14,13 +14,18 @@ document.addEventListener("click", (event) => {
   else if (!dialog.open) dialog.showModal();
 });
 
-// Safari does not know `closedby` yet: there a press beside the dialog closes it by this.
+// Safari does not know `closedby` yet: there a press beside the dialog closes it by this. Whoever marks a word and lets
+// go beside it has not pressed there.
+let pressedBeside = null;
+
+document.addEventListener("pointerdown", ({ target, clientX: x, clientY: y }) => {
+  const { left, top, right, bottom } = target.getBoundingClientRect();
+  pressedBeside = target.localName === "dialog" && (x < left || x > right || y < top || y > bottom) ? target : null;
+});
+
 document.addEventListener("click", (event) => {
-  const dialog = event.target;
-  if (dialog.localName !== "dialog" || !dialog.open || "closedBy" in HTMLDialogElement.prototype) return;
-  const { left, top, right, bottom } = dialog.getBoundingClientRect();
-  const { clientX: x, clientY: y } = event;
-  if (x < left || x > right || y < top || y > bottom) dialog.close();
+  if (event.target !== pressedBeside || "closedBy" in HTMLDialogElement.prototype) return;
+  pressedBeside.close();
 });
 
 const drawerOf = (place) => place?.closest?.("details.drawer[open]");

@@ -1,8 +1,0 @@
--- What shops call those who fell into their pools before a drop brought its open id along: pages that only look make none.
--- An `o` and 27 random letters, as the application draws them; 156 of their bits are random.
-insert into identity.subjects (app_id, person_id, open_id, created_at)
-select app_id, person_id,
-       'o' || left(translate(encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64'), '+/', '-_'), 27),
-       first_seen_at
-from reservoir.contacts order by app_id, person_id
-on conflict do nothing;
