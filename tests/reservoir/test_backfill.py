@@ -24,7 +24,7 @@ TODAY = date(2026, 3, 1)
 OLD_TOUCHPOINT = """
 insert into reservoir.touchpoints
   (merchant_id, fact_id, person_id, app_id, kind, payment_id, minor, currency, occurred_at)
-values ($1, $2, $3, $1, $4, $5, $6, $7, $8)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
 OLD_CONTACTS = """
 insert into reservoir.contacts (merchant_id, person_id, app_id, first_seen_at, last_seen_at)
@@ -53,8 +53,8 @@ async def write_as_before(dsn: str, facts: list[Fact]) -> None:
         event: Any = fact.event
         kind = "purchase" if fact.kind == "payment.succeeded" else "refund"
         await connection.execute(
-            OLD_TOUCHPOINT, fact.merchant_id, fact.id, fact.person_id, kind, event.payment_id, event.minor,
-            event.currency, event.occurred_at,
+            OLD_TOUCHPOINT, fact.merchant_id, fact.id, fact.person_id, event.app_id, kind, event.payment_id,
+            event.minor, event.currency, event.occurred_at,
         )  # fmt: skip
     await connection.execute(OLD_CONTACTS)
     await connection.close()
@@ -74,11 +74,13 @@ async def check_names(dsn: str, drops: set[tuple[Any, Any]]) -> None:
 
 
 async def told(database: Database, shops: list[Any], people: list[Any]) -> Any:
-    """Everything that days and pools say."""
+    """Everything that days, sums and pools say."""
     async with database.transaction() as tx:
         return (
             [await reservoir.list_days(tx, shop, TODAY, date(2026, 3, 9)) for shop in shops],
-            [await reservoir.list_hours(tx, shop, TODAY) for shop in shops],
+            await reservoir.list_hours_of(tx, shops, TODAY),
+            await reservoir.total_takings_of(tx, shops),
+            await reservoir.count_people_of(tx, shops),
             [[(one.merchant_id, one.first_seen_at) for one in await reservoir.list_pools(tx, one)] for one in people],
         )
 
@@ -88,14 +90,15 @@ async def test_the_past_is_counted_and_the_future_goes_on_from_it(
 ) -> None:
     shops, people = [new_id() for _ in range(2)], [new_id() for _ in range(3)]
     facts = [
-        bought(shop, person, 100 + n, hours=n * 3, currency="JPY" if n % 4 == 3 else "CNY")
+        bought(shop, person, 100 + n, hours=n // 2 * 3, currency="JPY" if n % 4 == 3 else "CNY")
         for n, (shop, person) in enumerate((shop, person) for shop in shops for person in people * 2)
     ]
     facts += [returned(fact, 10, hours=30 + n) for n, fact in enumerate(facts[:5])]
+    facts.append(bought(shops[0], people[0], 500, hours=40, app=new_id()))  # through a second app of that shop
     await write_as_before(cluster.dsn("dewpond_app", older), facts)
     ran = await migrations.migrate(cluster.dsn("dewpond_owner", older))
-    assert "0013_reservoir_days" in ran
-    await check_names(cluster.dsn("dewpond_app", older), {(shop, person) for shop in shops for person in people})
+    assert {"0013_reservoir_days", "0023_reservoir_totals"} <= set(ran)
+    await check_names(cluster.dsn("dewpond_app", older), {(fact.event.app_id, fact.person_id) for fact in facts})
     filled = await Database.open(cluster.dsn("dewpond_app", older), size=2)
     await record(database, *facts)
     assert await told(filled, shops, people) == await told(database, shops, people)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dewpond import reservoir
 from dewpond.kit.clock import SHANGHAI
-from dewpond.kit.db import Database
+from dewpond.kit.db import Database, Tx
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import CNY, Currency
 from dewpond.kit.outbox import Fact
@@ -35,8 +35,8 @@ async def days(
 
 
 async def day(database: Database, shop: UUID, of: date = TODAY) -> Day:
-    async with database.transaction() as tx:
-        return await reservoir.get_day(tx, shop, of)
+    [found] = await days(database, shop, of, of)
+    return found
 
 
 def counts(takings: Takings) -> tuple[int, int, int, int]:
@@ -87,7 +87,7 @@ async def test_hours_add_up_to_their_day(database: Database) -> None:
     await record(database, first, bought(shop, new_id(), 700, hours=1), returned(first, 300, hours=3))
     await record(database, bought(shop, new_id(), 999, hours=4), bought(shop, alice, 5, hours=-20))
     async with database.transaction() as tx:
-        hours = await reservoir.list_hours(tx, shop, TODAY)
+        hours = (await reservoir.list_hours_of(tx, [shop], TODAY))[shop]
     assert [one.begins_at for one in hours] == [datetime(2026, 3, 1, hour, tzinfo=SHANGHAI) for hour in range(24)]
     assert {n: (one.new_contacts, *counts(one.takings_in(CNY))) for n, one in enumerate(hours) if one.takings} == {
         0: (1, 1, 5, 0, 0),
@@ -102,28 +102,39 @@ async def test_hours_add_up_to_their_day(database: Database) -> None:
 
 
 async def test_of_many_merchants_each_is_answered_as_if_it_was_asked_for_alone(database: Database) -> None:
-    shops, alice = [new_id() for _ in range(4)], new_id()
-    for shop in shops[:3]:
-        first = bought(shop, alice, 100)
-        await record(database, first, bought(shop, new_id(), 70, hours=1), bought(shop, alice, 9, day=2))
-        await record(database, returned(first, 30, day=1), bought(shop, alice, 5, currency="JPY"))
-    until = TODAY + 2 * DAY
+    shops, alice, until = [new_id() for _ in range(4)], new_id(), TODAY + 2 * DAY
+    for n, shop in enumerate(shops[:3]):
+        first = bought(shop, alice, 100 + n, hours=n)
+        await record(database, first, *(bought(shop, new_id(), 70, day=n) for _ in range(n)))
+        await record(
+            database, returned(first, 30 + n, day=1), bought(shop, alice, 5, currency=("JPY", "USD", "CNY")[n])
+        )
+
+    async def ask(tx: Tx, some: list[UUID]) -> list[dict[UUID, Any]]:
+        return [
+            await reservoir.list_days_of(tx, some, TODAY, until),
+            await reservoir.list_hours_of(tx, some, TODAY),
+            await reservoir.count_people_of(tx, some),
+            await reservoir.total_takings_of(tx, some),
+            await reservoir.count_returning(tx, some),
+        ]
+
     async with database.transaction() as tx:
-        days = await reservoir.list_days_of(tx, shops, TODAY, until)
-        hours = await reservoir.list_hours_of(tx, shops, TODAY)
-        people = await reservoir.count_people_of(tx, shops)
-        ever = await reservoir.total_takings_of(tx, shops)
-        returning = await reservoir.count_returning(tx, shops)
-        assert days == {shop: await reservoir.list_days(tx, shop, TODAY, until) for shop in shops}
-        assert hours == {shop: await reservoir.list_hours(tx, shop, TODAY) for shop in shops}
-        assert people == {shop: await reservoir.count_people(tx, shop) for shop in shops}
-        assert ever == {shop: await reservoir.total_takings(tx, shop) for shop in shops}
-        assert returning == {shop: (await reservoir.pool_summary(tx, shop)).returning for shop in shops}
+        together = await ask(tx, shops)
         for shop in shops:
-            assert reservoir.sum_hours(TODAY, hours[shop]) == await reservoir.get_day(tx, shop, TODAY)
-    assert people == dict.fromkeys(shops[:3], 2) | {shops[3]: 0}
-    assert returning == dict.fromkeys(shops[:3], 1) | {shops[3]: 0}
-    assert ever[shops[3]] == []
+            assert [answer[shop] for answer in together] == [answer[shop] for answer in await ask(tx, [shop])]
+        assert await reservoir.list_days(tx, shops[1], TODAY, until) == together[0][shops[1]]
+        assert await reservoir.count_people(tx, shops[2]) == 3
+    found, hours, people, ever, returning = together
+    assert [people[shop] for shop in shops] == [1, 2, 3, 0]
+    assert [[(one.currency, *counts(one)) for one in ever[shop]] for shop in shops] == [
+        [("CNY", 1, 100, 1, 30), ("JPY", 1, 5, 0, 0)],
+        [("CNY", 2, 171, 1, 31), ("USD", 1, 5, 0, 0)],
+        [("CNY", 4, 247, 1, 32)],
+        [],
+    ]
+    assert [returning[shop] for shop in shops] == [1, 1, 1, 0]
+    assert [reservoir.sum_hours(TODAY, hours[shop]) for shop in shops] == [found[shop][0] for shop in shops]
 
 
 async def test_currencies_stand_beside_each_other_and_people_count_once(database: Database) -> None:
@@ -140,9 +151,8 @@ async def test_what_was_ever_taken_is_the_sum_over_all_people(database: Database
     await record(database, purchase, bought(shop, bob, 70, day=9), bought(shop, bob, 5, currency="JPY"))
     await record(database, returned(purchase, 30, day=2), bought(other, alice, 900))
     async with database.transaction() as tx:
-        ever = await reservoir.total_takings(tx, shop)
+        ever = (await reservoir.total_takings_of(tx, [shop]))[shop]
         summary = await reservoir.pool_summary(tx, shop)
-        assert await reservoir.total_takings(tx, new_id()) == []
     assert [(one.currency, *counts(one)) for one in ever] == [("CNY", 2, 170, 1, 30), ("JPY", 1, 5, 0, 0)]
     assert [one.net for one in ever] == [total.net for total in summary.totals]
 
@@ -210,22 +220,27 @@ async def sums_over_touchpoints(database: Database, shop: UUID) -> dict[tuple[da
     return sums
 
 
+def figures(takings: Takings) -> Counter[str]:
+    payments, minor, refunds, refunded = counts(takings)
+    return +Counter(payments=payments, minor=minor, refunds=refunds, refunded=refunded)
+
+
 async def assert_the_sums_are_true(database: Database, shop: UUID) -> None:
     truth = await sums_over_touchpoints(database, shop)
     found = await days(database, shop)
-    told = {
-        (one.day, takings.currency): +Counter(
-            payments=takings.payments, minor=takings.minor, refunds=takings.refunds, refunded=takings.refunded_minor
-        )
-        for one in found
-        for takings in one.takings
-    }
-    assert told == truth
+    assert {(one.day, takings.currency): figures(takings) for one in found for takings in one.takings} == truth
+    of_all_days: dict[str, Counter[str]] = {}
+    for (_, currency), sums in truth.items():
+        of_all_days.setdefault(currency, Counter()).update(sums)
     async with database.transaction() as tx:
+        ever = (await reservoir.total_takings_of(tx, [shop]))[shop]
+        people = await reservoir.count_people(tx, shop)
         contacts = await reservoir.list_contacts(tx, shop, most=1000)
         known = await tx.connection.fetch(
             "select person_id, first_seen_at from reservoir.pools where merchant_id = $1", shop
         )
+    assert {takings.currency: figures(takings) for takings in ever} == of_all_days
+    assert people == len(contacts)
     arrived = Counter(reservoir.day_of(contact.first_seen_at) for contact in contacts)
     assert +Counter({one.day: one.new_contacts for one in found}) == arrived
     assert {row["person_id"]: row["first_seen_at"] for row in known} == {

@@ -11,6 +11,7 @@ from dewpond.kit import clock
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 from dewpond.merchants import Role
+from dewpond.web.console.pool import read_pools
 from web.tills import Till
 
 
@@ -54,6 +55,29 @@ async def test_figures_are_those_of_what_happened(till: Till, owner: Any, new_pe
     await till.settle()
     text = (await owner.get(f"{till.path}/pool")).text
     assert (figure(text, "people"), figure(text, "returning"), figure(text, "spent")) == ("2", "1", "¥63.00")
+
+
+async def test_who_came_back_is_counted_in_the_smallest_pools_first(
+    house: Any, new_merchant: Any, new_person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many shops are told of at once, so many people are looked at and no more."""
+    everybody = [await new_person(name, "1.00") for name in ("Ann", "Ben", "Cid")]
+    tills = [Till(house, await new_merchant(f"Shop {place}")) for place in range(4)]
+    for shop, size in zip(tills, (3, 1, 2, 0), strict=True):
+        for _ in range(2 if size else 0):
+            await shop.fill(everybody[:size])
+
+    async def returning(most_counted: int | None) -> list[int | None]:
+        shops = [one.shop.merchant.id for one in tills]
+        async with house.db.transaction() as tx:
+            found = await read_pools(tx, shops, (await tills[0].now()).world, most_counted=most_counted)
+        return [found[shop].returning for shop in shops]
+
+    assert await returning(10) == await returning(None) == [3, 1, 2, 0]
+    assert await returning(1) == [None, 1, None, 0]
+    monkeypatch.setattr("dewpond.web.console.pool._LOOKED_AT", 3)
+    assert await returning(10) == [None, 1, 2, 0]
+    assert await returning(None) == [3, 1, 2, 0], "whoever asks for a page sees everything"
 
 
 async def test_people_stand_in_the_order_that_is_asked_for(till: Till, owner: Any, new_person: Any) -> None:

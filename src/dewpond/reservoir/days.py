@@ -1,7 +1,7 @@
 """Days and hours of a merchant: what was taken in, what was given back, who came for the first time.
 
-Both are of the world's time and begin where Shanghai's do. The sums are kept by the statement that records touchpoints
-(`touchpoints.sql`), so they hold at every moment; a day is added up from its hours.
+Both are of the world's time and begin where Shanghai's do. The sums of hours, and those of all hours, are kept by the
+statement that records touchpoints (`touchpoints.sql`), so they hold at every moment; a day is added up from its hours.
 """
 
 from collections.abc import Sequence
@@ -121,11 +121,6 @@ def day_of(moment: datetime) -> date:
     return moment.astimezone(SHANGHAI).date()
 
 
-async def get_day(tx: Tx, merchant_id: UUID, day: date) -> Day:
-    """One day of a merchant, also one on which nothing happened."""
-    return (await list_days(tx, merchant_id, day, day))[0]
-
-
 async def list_days(tx: Tx, merchant_id: UUID, since: date, until: date) -> list[Day]:
     """Every day from `since` to `until`, both included, the oldest first; also those on which nothing happened.
 
@@ -150,13 +145,8 @@ async def list_days_of(tx: Tx, merchant_ids: Sequence[UUID], since: date, until:
     }
 
 
-async def list_hours(tx: Tx, merchant_id: UUID, day: date) -> list[Hour]:
-    """The twenty-four hours of a day, also those in which nothing happened."""
-    return (await list_hours_of(tx, [merchant_id], day))[merchant_id]
-
-
 async def list_hours_of(tx: Tx, merchant_ids: Sequence[UUID], day: date) -> dict[UUID, list[Hour]]:
-    """The same for each of these merchants."""
+    """The twenty-four hours of a day for each of these merchants, also those in which nothing happened."""
     hours = [_begin(day) + n * _HOUR for n in range(24)]
     found = await _count(tx, merchant_ids, "hour", hours, _begin(day + _DAY))
     return {
@@ -190,25 +180,20 @@ async def sum_day(tx: Tx, day: date) -> list[Takings]:
 
 
 async def count_people(tx: Tx, merchant_id: UUID) -> int:
-    """How many people are in a merchant's pool: a sum over the hours in which somebody came, not over the people."""
+    """How many people are in a merchant's pool."""
     return (await count_people_of(tx, [merchant_id]))[merchant_id]
 
 
 async def count_people_of(tx: Tx, merchant_ids: Sequence[UUID]) -> dict[UUID, int]:
     """The same for each of these merchants."""
-    found = await tx.rows(_People, sql.count_people, merchant_ids=list(merchant_ids))
+    found = await tx.rows(_People, sql.list_headcounts, merchant_ids=list(merchant_ids))
     return dict.fromkeys(merchant_ids, 0) | {one.merchant_id: one.people for one in found}
 
 
-async def total_takings(tx: Tx, merchant_id: UUID) -> list[Takings]:
-    """What a merchant took in and gave back ever, by currency: a sum over hours, not over people or payments."""
-    return (await total_takings_of(tx, [merchant_id]))[merchant_id]
-
-
 async def total_takings_of(tx: Tx, merchant_ids: Sequence[UUID]) -> dict[UUID, list[Takings]]:
-    """The same for each of these merchants."""
+    """What each of these merchants took in and gave back ever, by currency: one row for each, however old they are."""
     totals: dict[UUID, list[Takings]] = {merchant_id: [] for merchant_id in merchant_ids}
-    for one in await tx.rows(_TakenEver, sql.sum_merchants, merchant_ids=list(merchant_ids)):
+    for one in await tx.rows(_TakenEver, sql.list_totals, merchant_ids=list(merchant_ids)):
         totals[one.merchant_id].append(one.takings)
     return totals
 

@@ -14,6 +14,17 @@ with given as (
   from given order by merchant_id, fact_id
   on conflict do nothing
   returning *
+), totalled as (
+  insert into reservoir.totals as total (merchant_id, currency, payments, minor, refunds, refunded_minor)
+  select merchant_id, currency,
+         count(*) filter (where kind = 'purchase'), coalesce(sum(minor) filter (where kind = 'purchase'), 0),
+         count(*) filter (where kind = 'refund'), coalesce(sum(minor) filter (where kind = 'refund'), 0)
+  from fresh group by merchant_id, currency order by merchant_id, currency
+  on conflict (merchant_id, currency) do update
+    set payments = total.payments + excluded.payments,
+        minor = total.minor + excluded.minor,
+        refunds = total.refunds + excluded.refunds,
+        refunded_minor = total.refunded_minor + excluded.refunded_minor
 ), taken as (
   insert into reservoir.takings as taking (merchant_id, hour, currency, payments, minor, refunds, refunded_minor)
   select merchant_id, date_trunc('hour', occurred_at, 'Asia/Shanghai') as hour, currency,
@@ -37,6 +48,10 @@ with given as (
   returning merchant_id, person_id, first_seen_at, was_first_seen_at
 ), arrived as (
   select * from met where was_first_seen_at is distinct from first_seen_at
+), grown as (
+  insert into reservoir.headcounts as headcount (merchant_id, people)
+  select merchant_id, count(*) from arrived where was_first_seen_at is null group by merchant_id order by merchant_id
+  on conflict (merchant_id) do update set people = headcount.people + excluded.people
 ), counted as (
   insert into reservoir.arrivals as arrival (merchant_id, hour, new_contacts)
   select merchant_id, date_trunc('hour', at, 'Asia/Shanghai') as hour, sum(people)

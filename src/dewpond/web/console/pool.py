@@ -4,8 +4,9 @@ People are called by their open ids here, which are this shop's alone, in every 
 that is the same everywhere would let two shops find out whom they share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -32,6 +33,8 @@ _PAGE: Final = 50
 _DAYS: Final = 14
 #: People among whom a name is searched for: those seen last.
 _SEARCHED: Final = 2_000
+#: People who are looked at in one question of many shops, to tell who came back.
+_LOOKED_AT: Final = 20_000
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +42,8 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
     contact: Contact
     name: str
-    #: What the shop calls them, at the app through which they came first; it comes with the drop. Empty where the drop
-    #: fell before that was so, and nobody has called it anything since.
+    #: What the shop calls them, at the app through which they came first; it comes with the drop. Empty only where a
+    #: worker of an earlier version let the drop fall after this one was there.
     open_id: str
 
 
@@ -108,18 +111,28 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 async def read_pools(
     tx: Tx, merchant_ids: Sequence[UUID], world_now: datetime, *, most_counted: int | None = None
 ) -> dict[UUID, Figures]:
-    """The pools of these shops, asked for at once. Who came back is not counted in one of more people than
-    `most_counted`: only that has to look at each of them."""
+    """The pools of these shops, asked for at once.
+
+    To tell who came back, everybody has to be looked at. With `most_counted` that is not done in a pool of more people,
+    nor in more pools than have `_LOOKED_AT` people together, the smallest first.
+    """
     today = reservoir.day_of(world_now)
     days = await reservoir.list_days_of(tx, merchant_ids, today - timedelta(days=_DAYS - 1), today)
     people = await reservoir.count_people_of(tx, merchant_ids)
-    counted = [one for one in merchant_ids if most_counted is None or people[one] <= most_counted]
+    counted = list(people) if most_counted is None else _counted(people, most_counted)
     returning = await reservoir.count_returning(tx, counted) if counted else {}
     takings = await reservoir.total_takings_of(tx, merchant_ids)
     return {
         one: Figures(people=people[one], returning=returning.get(one), takings=takings[one], days=days[one])
         for one in merchant_ids
     }
+
+
+def _counted(people: Mapping[UUID, int], most: int) -> list[UUID]:
+    """In whose pools everybody is looked at: the largest are left out first."""
+    smallest = sorted((one for one in people if people[one] <= most), key=lambda one: people[one])
+    together = accumulate(people[one] for one in smallest)
+    return [one for one, sum_ in zip(smallest, together, strict=True) if sum_ <= _LOOKED_AT]
 
 
 async def shown_drops(tx: Tx, contacts: Sequence[Contact]) -> list[Drop]:
