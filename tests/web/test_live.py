@@ -42,7 +42,7 @@ async def test_a_payment_appears_with_its_drop_and_the_figures(till: Till, owner
         await line.until(lambda one: one.payments == {paid.id})
         told = line.messages[-1].told
         assert told["drops"] == 1
-        assert set(told["html"]) == {"#figures", "#hours", "#payments", "#no-payments"}
+        assert set(told["html"]) == {"#figures", "#hours", "#payments", "#no-payments", "#no-drops"}
         assert "¥18.00" in told["html"]["#figures"]["html"].replace('<span class="amount__sign">¥</span>', "¥").replace(
             '<span class="amount__small">', ""
         )
@@ -51,9 +51,11 @@ async def test_a_payment_appears_with_its_drop_and_the_figures(till: Till, owner
         assert "drops" not in line.messages[-1].told, "she is in the pool already"
 
 
-async def test_what_is_given_back_changes_where_it_stands(till: Till, owner: Any, alice: Any) -> None:
+async def test_what_is_given_back_changes_where_it_stands(
+    till: Till, owner: Any, alice: Any, database: Database
+) -> None:
     paid = await sell(till, alice)
-    async with listening(owner, f"{till.path}/live") as line:
+    async with listening(owner, f"{till.path}/live", last=await position(database)) as line:
         await till.refund(paid, "3.00")
         await till.settle()
         await line.until(lambda one: one.payments == {paid.id})

@@ -229,6 +229,19 @@ async def test_who_is_signed_out_is_told_and_asks_no_more(chromium: Chromium, se
         assert len([one for one in server.asked if one.path == "/live"]) == 1
 
 
+async def test_what_was_shown_goes_with_whoever_signs_out_elsewhere(chromium: Chromium, server: SmallServer) -> None:
+    async with chromium.new_desk(server.url) as desk:
+        desk.allow("status of 401")
+        await desk.page.goto("/console")
+        first = await stream(server)
+        first.send(message(5, **row(1, "one")))
+        await says(desk, "Live")
+        server.stream_status = 401
+        first.end()
+        await says(desk, "Signed out")
+        assert len([one for one in server.asked if one.path == "/console"]) == 2, "loaded anew, and once"
+
+
 async def test_a_page_is_loaded_anew_when_the_server_says_so(chromium: Chromium, server: SmallServer) -> None:
     async with chromium.new_desk(server.url) as desk:
         await desk.page.goto("/console")

@@ -114,6 +114,10 @@ async def test_a_form_that_is_sent_twice_opens_one_payment(
     led_to = {answer.headers["location"] for answer in (*answers, last)}
     assert len(led_to) == 1, "whichever answer the browser follows, it finds what it can pay"
     assert "¥12.50" in (await phone.get(led_to.pop())).text
+    paid = await phone.send_form(last.headers["location"] + "/confirmation", pin=PIN)
+    after = await phone.send_form(path, amount="12.50", key=key)
+    assert after.headers["location"] == last.headers["location"]
+    assert (await phone.get(after.headers["location"])).headers["location"] == paid.headers["location"], "the receipt"
     changed = await phone.send_form(path, amount="9.00", key=key)
     assert changed.status_code == 409, "another sum is another payment"
     assert (await phone.send_form(path, amount="9.00", key=hidden(changed.text, "key"))).status_code == 303

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dewpond.web.statics import STATIC, smaller, static
+from dewpond.web.statics import STATIC, smaller, static, takes_gzip
 
 _SCANNER = "vendor/barcode-detector/zxing_reader.wasm"
 
@@ -47,6 +47,22 @@ def test_what_gets_no_smaller_is_sent_as_it_is() -> None:
     assert smaller(random.Random(7).randbytes(500)) is None
     assert smaller(b"") is None
     assert gzip.decompress(smaller(b"tea " * 500) or b"") == b"tea " * 500
+
+
+@pytest.mark.parametrize(
+    ("accepted", "takes"),
+    [
+        ("gzip", True),
+        ("br;q=1.0, GZIP;q=0.2", True),
+        ("gzip; q=0.001", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, br", False),
+        ("notgzip", False),
+        ("", False),
+    ],
+)
+def test_who_takes_gzip(accepted: str, takes: bool) -> None:
+    assert takes_gzip(accepted) is takes
 
 
 async def test_pages_link_to_this_release(phone: Any) -> None:

@@ -54,8 +54,9 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     request: NewRequest
     #: Who alone may see and pay it; None for whoever has the code.
     meant_for: PersonId | None = None
-    #: A repeat is told the code that is there. The wire's repeats kill it for a fresh one (contract §2.2); but where a
-    #: browser sends one form twice, nobody knows which of the answers it follows.
+    #: A repeat is told the code that is there, whatever has become of the payment: who follows it will see. The wire's
+    #: repeats kill it for a fresh one (contract §2.2); but where a browser sends one form twice, nobody knows which of
+    #: the answers it follows.
     keeps_code: bool = False
 
     @property
@@ -87,9 +88,9 @@ class _Earlier(msgspec.Struct, frozen=True, kw_only=True):
 async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Failure]:
     """Open a payment for each opening, in order, each standing or falling alone.
 
-    The same number with the same request gives the payment that is there a fresh code and kills the old one, unless the
-    opening `keeps_code`. Refusals: `RequestDiffers`, `PaymentAlreadySucceeded`, `PaymentAlreadyClosed`. Openings of one
-    call have different keys.
+    The same number with the same request gives the payment that is there a fresh code and kills the old one; where the
+    opening `keeps_code` it is told that one, also of a payment that has ended. Refusals: `RequestDiffers`,
+    `PaymentAlreadySucceeded`, `PaymentAlreadyClosed`. Openings of one call have different keys.
     """
     if len({opening.key for opening in openings}) < len(openings):
         raise ValueError("openings with one key never share a batch")
@@ -106,11 +107,11 @@ async def open_payments(tx: Tx, openings: Sequence[Opening]) -> list[Opened | Fa
             continue
         held = earlier[opening.key]
         refusal = _refusal(opening, held)
+        if opening.keeps_code and held.code is not None and not isinstance(refusal, RequestDiffers):
+            outcomes.append(Opened(payment_id=held.id, code=held.code))
+            continue
         if refusal is not None:
             outcomes.append(refusal)
-            continue
-        if opening.keeps_code and held.code is not None:
-            outcomes.append(Opened(payment_id=held.id, code=held.code))
             continue
         outcomes.append(Opened(payment_id=held.id, code=new.code))
         renewed.append((held.merchant_id, held.id, new.code, opening.now.world + CODE_LIFE))

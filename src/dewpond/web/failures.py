@@ -148,7 +148,7 @@ SENTENCES: Final[Mapping[type[Failure], str]] = {
     identity.PinNotSet: marked("You have no payment PIN yet."),
     identity.PinWrong: marked("That is not your PIN. Tries left: %(tries_left)s."),
     identity.PinLocked: marked("Too many wrong PINs: payment is locked for 24 hours, or until you set a new PIN."),
-    identity.ChallengeSpent: marked("That took more than two minutes. Please try again."),
+    identity.ChallengeSpent: marked("That took too long, or was used before. Please try again."),
     identity.PasskeyRefused: marked("This passkey was not accepted. Please try again, or use another one."),
     identity.PasskeyTaken: marked("This passkey is registered already."),
     identity.PasskeyUnknown: marked("There is no such passkey."),

@@ -7,6 +7,7 @@ everybody who asks, it would let a few strangers hold a server up.
 import gzip
 import hashlib
 import mimetypes
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 STATIC: Final = Path(__file__).parent / "static"
+
+_NO_WEIGHT: Final = re.compile(r"q\s*=\s*0(\.0*)?")
 
 
 @cache
@@ -59,6 +62,12 @@ def smaller(plain: bytes) -> bytes | None:
     return packed if len(packed) < len(plain) else None
 
 
+def takes_gzip(accepted: str) -> bool:
+    """Whether an `Accept-Encoding` (RFC 9110 §12.5.3) names gzip, and with a weight."""
+    given = (part.lower().partition(";") for part in accepted.split(","))
+    return any(name.strip() == "gzip" and not _NO_WEIGHT.fullmatch(weight.strip()) for name, _, weight in given)
+
+
 @get("/static/{mark:str}/{name:path}", opt={"as_it_is": True})
 async def static_file(request: Request[Any, Any, Any], mark: FromPath[str], name: FromPath[str]) -> Response[bytes]:
     """A file of this release, to be kept for ever; those of others are not here."""
@@ -67,7 +76,7 @@ async def static_file(request: Request[Any, Any, Any], mark: FromPath[str], name
         raise NotFoundException
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
-    packed = _small(name) if "gzip" in request.headers.get("accept-encoding", "") else None
+    packed = _small(name) if takes_gzip(request.headers.get("accept-encoding", "")) else None
     if packed is None:
         return Response(_files()[name], media_type=media_type, headers=headers)
     return Response(packed, media_type=media_type, headers=headers | {"Content-Encoding": "gzip"})

@@ -116,6 +116,8 @@ class _Day(msgspec.Struct, frozen=True, kw_only=True):
             f"#payment-{row.payment.id}": Patch(how="replace", html=piece)
             for row, piece in zip(self.changed, changed_html, strict=True)
         }
+        if self.drops:
+            html["#no-drops"] = Patch(how="replace", html="")
         return Telling(html=html, drops=self.drops)
 
 

@@ -91,6 +91,10 @@ class Live {
     try {
       const headers = { accept: "text/event-stream", ...(this.position && { "last-event-id": this.position }) };
       const reply = await fetch(this.root.dataset.live, { headers, cache: "no-store", signal: connection.signal });
+      if (reply.status === 401 && this.position) {
+        location.reload(); // signed out meanwhile: what was shown until then is nobody's any more
+        return;
+      }
       if (isFinal(reply.status)) {
         this.show("ended");
         return;
