@@ -67,8 +67,9 @@ class Taps:
     def __init__(self, house: House, site: Site) -> None:
         self._house = house
         self._cookie = site.visitors.cookie_name
-        # A code leads to one payment, and confirmations of one payment never share a batch.
-        self.batch: Batch[Tap, Payment | None] = Batch(self._carry_out, key=lambda tap: tap.code, crowd=32)
+        # A code leads to one payment, and confirmations of one payment never share a batch. A dozen that wait begin the
+        # next one beside it: while one is with the database, this process reads and answers the other's.
+        self.batch: Batch[Tap, Payment | None] = Batch(self._carry_out, key=lambda tap: tap.code, crowd=12)
         site.batches.append(self.batch)
 
     async def answer(self, asked: Asked) -> Answer | None:
