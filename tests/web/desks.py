@@ -1,6 +1,9 @@
 """What tests of the desk have in hand: shops that sell, and figures read off a page."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +14,21 @@ from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 from dewpond.kit.money import Money
 from dewpond.pay import Confirmation, NewRequest, Opening, Payment, PinProof
+from dewpond.worker import work
 
 PIN = "123456"
+
+
+@asynccontextmanager
+async def working(house: Any) -> AsyncIterator[None]:
+    """Somebody does what falls due meanwhile."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(work(house, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 60)
 
 
 async def sell(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,8 +11,7 @@ from dewpond.kit import clock, wishes, worlds
 from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id
 from dewpond.kit.wishes import CLOCK_MOVE
-from dewpond.worker import work
-from web.desks import hidden, plain
+from web.desks import hidden, plain, working
 from web.notes import onward
 
 
@@ -30,17 +28,6 @@ async def as_before(database: Database, world: Any) -> AsyncIterator[None]:
         for wish in await wishes.list_open(tx):
             await wishes.stop(tx, wish.kind, stopped_by=new_id(), wall_now=wall)
         await worlds.thaw_clock(tx, wall_now=wall)
-
-
-@asynccontextmanager
-async def working(house: Any) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(work(house, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 60)
 
 
 async def world_time(database: Database) -> datetime:

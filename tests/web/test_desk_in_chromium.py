@@ -1,8 +1,5 @@
 """The desk in a real browser: nothing wrong on any page for whoever cannot see or point, and what moves by itself."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,8 +10,8 @@ from dewpond import identity, merchants, openplatform
 from dewpond.identity import How, Realm
 from dewpond.kit import clock, worlds
 from dewpond.kit.db import Database
-from dewpond.worker import drain, work
-from web.desks import sell
+from dewpond.worker import drain
+from web.desks import sell, working
 
 PAGES = ["", "/merchants", "/merchants/new", "/people", "/top-ups", "/ledger", "/deliveries", "/clock", "/staff"]
 
@@ -30,17 +27,6 @@ async def come_in(window: Window, doors: Any, database: Database, member: Any) -
             tx, Realm.STAFF, member.id, device="", address="", how=How.ONE_TAP, wall_now=clock.wall_now()
         )
     await window.context.add_cookies([{"name": "dewpond-staff", "value": token, "url": doors.staff}])
-
-
-@asynccontextmanager
-async def working(house: Any) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(work(house, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 60)
 
 
 @pytest.mark.parametrize("size", ["phone", "desk"])

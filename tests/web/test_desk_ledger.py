@@ -1,8 +1,6 @@
 """The books at the desk: at zero, added up on demand, every coin followed, everybody's accounts found."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,8 +11,8 @@ from dewpond.kit.db import Database
 from dewpond.kit.ids import new_id, to_text
 from dewpond.kit.money import Money
 from dewpond.pay import RefundRequest
-from dewpond.worker import drain, work
-from web.desks import always_read_again, fact, hidden, plain, sell
+from dewpond.worker import drain
+from web.desks import always_read_again, fact, hidden, plain, sell, working
 
 __all__ = ["always_read_again"]  # a fixture, found here by its name
 
@@ -22,17 +20,6 @@ __all__ = ["always_read_again"]  # a fixture, found here by its name
 @pytest.fixture
 async def operator(visitors: Any, new_member: Any, always_read_again: None) -> Any:
     return await visitors.member(await new_member("Olga", is_operator=True))
-
-
-@asynccontextmanager
-async def working(house: Any) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(work(house, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 60)
 
 
 async def give_back(house: Any, database: Database, paid: Any, amount: str) -> Any:

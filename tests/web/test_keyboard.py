@@ -11,8 +11,9 @@ from playwright.async_api import Route, expect
 from browser import Chromium, Window
 from dewpond import openplatform, pay
 from dewpond.kit import clock, worlds
-from dewpond.worker import drain, work
+from dewpond.worker import drain
 from web.conftest import Visitors
+from web.desks import working
 from web.keyboard import open_all, prepare, press, resize, tab_to, walk, write
 from web.sights import Guide, every_sight
 from web.stories import PIN, tell
@@ -112,18 +113,6 @@ async def test_a_walk_finds_what_stands_in_the_way(chromium: Chromium, fault: st
 
 
 # --- a day's work -----------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def working(house: Any) -> AsyncIterator[None]:
-    """Somebody does what falls due meanwhile."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(work(house, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 60)
 
 
 async def test_somebody_joins_and_chooses_a_pin(chromium: Chromium, guide: Guide) -> None:
