@@ -87,8 +87,10 @@ def _what_to_try(out: Paper, *, has_shop: bool) -> None:
     ]
     tries += [('dewpond pool show "Tea Shop"', "who settled in the pool")] if has_shop else []
     tries += [("dewpond ledger check", "the books, added up")]
-    for command, told_of in tries:
-        out.print("  ", (f"{command.replace('dewpond', ours(), 1):<50}", "bold"), " ", (told_of, "dim"))
+    shown = [(command.replace("dewpond", ours(), 1), told_of) for command, told_of in tries]
+    widest = max(len(command) for command, _ in shown)
+    for command, told_of in shown:
+        out.print("  ", (command.ljust(widest), "bold"), "  ", (told_of, "dim"))
 
 
 def ours() -> str:
